@@ -1,0 +1,350 @@
+"""The command `lab`: a thin door. It reads the arguments, calls the course, shows the answer, sets the exit code.
+
+Exit codes: 0 passed, 1 not yet, 2 usage, 3 environment, 4 broken, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lab_helpers.core.errors import ExitCode
+from lab_helpers.core.settings import place
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from lab_helpers.course.verdict import Verdict
+    from lab_helpers.ui.checks import Answer
+    from lab_helpers.ui.terminal import Screen
+
+app = typer.Typer(
+    name="lab",
+    help="From VM to Kubernetes: a course on real tools. `lab` alone shows how far you are.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+LabName = Annotated[str, typer.Argument(metavar="LAB", help="the lab: its name or its number")]
+LabNames = Annotated[list[str] | None, typer.Argument(metavar="LAB...", help="labs, by name or number; none: all")]
+TaskName = Annotated[str, typer.Argument(metavar="TASK", help="the task")]
+MaybeTask = Annotated[str | None, typer.Argument(metavar="TASK", help="the task; none: all of the lab")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON, as docs/schema describes it")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
+
+
+def _screen() -> Screen:
+    from lab_helpers.ui.terminal import Screen
+
+    return Screen()
+
+
+def _print_json(model: BaseModel) -> None:
+    print(model.model_dump_json(indent=2))  # noqa: T201 - stdout is for the program that asked
+
+
+@app.callback(invoke_without_command=True)
+def _alone(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        _show_status()
+
+
+@app.command()
+def setup(
+    yes: Yes = False,
+    for_tests: Annotated[bool, typer.Option("--for-tests", help="what the tests need as well; open nothing")] = False,
+) -> None:
+    """Install what is missing, get the first labs ready."""
+    from lab_helpers.ui.setup import run_setup
+
+    with _screen() as screen:
+        raise typer.Exit(run_setup(place(), yes=yes, for_tests=for_tests, screen=screen))
+
+
+@app.command()
+def doctor(
+    as_json: AsJson = False,
+    fix: Annotated[bool, typer.Option("--fix", help="apply the safe cures first")] = False,
+) -> None:
+    """What this machine can do and lacks, with advice."""
+    from lab_helpers.doctor import examine
+    from lab_helpers.doctor import fix as cure
+    from lab_helpers.ui.doctor import report_lines
+
+    with _screen() as screen:
+        report = examine(place())
+        if fix:
+            cure(place(), report, screen.tell)
+            report = examine(place())
+        if as_json:
+            _print_json(report)
+        else:
+            screen.show(report_lines(report), fold=True)
+    raise typer.Exit(report.exit_code)
+
+
+@app.command("list")
+def list_labs(as_json: AsJson = False) -> None:
+    """The labs, how long they take, what they need."""
+    from lab_helpers.ui.board import read_board
+    from lab_helpers.ui.listing import list_lines
+
+    board = read_board(place())
+    if as_json:
+        _print_json(board)
+    else:
+        _screen().show(list_lines(board))
+
+
+@app.command()
+def status(
+    lab: Annotated[str | None, typer.Argument(metavar="LAB", help="one lab with all its tasks")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """How far you are, and the next step."""
+    _show_status(lab, as_json=as_json)
+
+
+def _show_status(lab: str | None = None, *, as_json: bool = False) -> None:
+    from lab_helpers.ui.board import read_board
+    from lab_helpers.ui.listing import status_lines
+
+    board = read_board(place(), lab)
+    if as_json:
+        _print_json(board)
+    else:
+        _screen().show(status_lines(board))
+
+
+@app.command("open")
+def open_(
+    lab: LabName = "00-start",
+    browser: Annotated[bool, typer.Option(help="open the browser where there is a display")] = True,
+    stop: Annotated[bool, typer.Option("--stop", help="end the running JupyterLab instead")] = False,
+) -> None:
+    """Open a lab's notebook in JupyterLab."""
+    from lab_helpers.ui.jupyter import open_course, stop_jupyter
+
+    with _screen() as screen:
+        if stop:
+            screen.say(
+                "JupyterLab is stopped." if stop_jupyter(place()) else "No JupyterLab of this course was running."
+            )
+            return
+        opened = open_course(place(), lab, browser=browser, tell=screen.tell)
+        screen.say(f"{opened.url}\nJupyterLab goes on in the background; `lab open --stop` ends it.")
+
+
+@app.command()
+def prepare(labs: LabNames = None) -> None:
+    """Get ahead of time what labs build upon. It may take minutes."""
+    from lab_helpers.course import engine
+
+    here = place()
+    with _screen() as screen:
+        chosen = [engine.load_lab(here, name) for name in labs] if labs else engine.all_labs(here)
+        for lab in chosen:
+            engine.prepare(here, lab, tell=screen.tell)
+        screen.say(f"Ready: {', '.join(lab.name for lab in chosen)}")
+
+
+@app.command()
+def build(
+    labs: LabNames = None,
+    run: Annotated[bool, typer.Option("--run", help="run the solutions for their reference outputs")] = False,
+    check_only: Annotated[bool, typer.Option("--check", help="write nothing; fail when a notebook is stale")] = False,
+) -> None:
+    """For authors: make the notebooks from the sources."""
+    from lab_helpers.course.build import build as build_labs
+    from lab_helpers.ui.listing import build_lines
+
+    with _screen() as screen:
+        report = build_labs(place(), labs or (), run=run, check=check_only, tell=screen.tell)
+        screen.show(build_lines(report))
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def check(lab: LabName, task: MaybeTask = None, as_json: AsJson = False) -> None:
+    """Say whether a task is done. Without TASK: all of the lab."""
+    from lab_helpers.course import engine
+    from lab_helpers.ui.checks import LabVerdicts, ask_check
+
+    here = place()
+    declared = engine.load_lab(here, lab)
+    chosen = [engine.find_task(declared, task)] if task is not None else declared.tasks.values()
+    verdicts: list[Verdict] = []
+    for each in chosen:
+        answer = ask_check(here, declared, each.id)
+        if not as_json:
+            _show_answer(answer, gap=bool(verdicts))
+        verdicts.append(answer.verdict)
+    together = LabVerdicts.of(declared.name, verdicts)
+    if as_json:
+        _print_json(verdicts[0] if task is not None else together)
+    raise typer.Exit(together.outcome.exit_code)
+
+
+def _show_answer(answer: Answer, *, gap: bool = False) -> None:
+    from lab_helpers.ui.text import Line, verdict_lines
+
+    more = f"lab hint {answer.verdict.lab} {answer.verdict.task}" if answer.more else ""
+    _screen().show([Line("")] * gap + verdict_lines(answer.verdict, answer.hints, more=more))
+
+
+@app.command()
+def hint(lab: LabName, task: TaskName) -> None:
+    """Look, and give one hint more for what was seen."""
+    from lab_helpers.course import engine
+    from lab_helpers.ui.checks import ask_hint
+
+    here = place()
+    answer = ask_hint(here, engine.load_lab(here, lab), task)
+    _show_answer(answer)
+    raise typer.Exit(answer.verdict.outcome.exit_code)
+
+
+@app.command()
+def solve(lab: LabName, task: MaybeTask = None) -> None:
+    """Run the solution for real, up to TASK or to the end."""
+    from lab_helpers.course.engine import load_lab
+    from lab_helpers.course.solve import solve as run_solution
+    from lab_helpers.ui.checks import Answer, LabVerdicts
+
+    here = place()
+    with _screen() as screen:
+        declared = load_lab(here, lab)
+        verdicts = run_solution(here, declared, task, tell=screen.tell)
+    for number, verdict in enumerate(verdicts):
+        _show_answer(Answer(verdict), gap=number > 0)
+    raise typer.Exit(LabVerdicts.of(declared.name, verdicts).outcome.exit_code)
+
+
+@app.command()
+def reset(lab: LabName) -> None:
+    """Bring a lab back to its start. Your work is kept."""
+    from lab_helpers.course.engine import load_lab
+    from lab_helpers.course.workspace import reset as reset_lab
+
+    here = place()
+    with _screen() as screen:
+        notebook = reset_lab(here, load_lab(here, lab), tell=screen.tell)
+        screen.say(f"Fresh again: {notebook}")
+
+
+@app.command()
+def clean() -> None:
+    """Remove what the labs made. Notebooks and progress stay."""
+    from lab_helpers.course.workspace import clean_all
+    from lab_helpers.ui.listing import clean_lines
+
+    with _screen() as screen:
+        screen.show(clean_lines(clean_all(place(), tell=screen.tell)))
+
+
+@app.command()
+def prove(
+    labs: LabNames = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="write a JUnit report")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prove that the labs' checks can be trusted.
+
+    Each check fails first, the solution passes it, every near miss is rejected, and nothing is left over."""
+    from lab_helpers.core.store import write_atomic
+    from lab_helpers.course.prove import prove as prove_labs
+    from lab_helpers.ui.listing import proof_lines
+
+    with _screen() as screen:
+        report = prove_labs(place(), labs or (), tell=screen.tell)
+        if junit is not None:
+            write_atomic(junit, report.junit())
+        if as_json:
+            _print_json(report)
+        else:
+            screen.show(proof_lines(report))
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def bench(
+    measures: Annotated[list[str] | None, typer.Argument(metavar="[MEASURE]...", help="none: all")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the times that the course promises, as ratios."""
+    from lab_helpers.ui.bench import run_bench
+
+    raise typer.Exit(run_bench(place(), measures or [], as_json))
+
+
+@app.command(add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def vm(context: typer.Context) -> None:
+    """Virtual machines. More: lab vm --help."""
+    from lab_helpers.ui.vm_commands import vm_app
+
+    vm_app(args=context.args, prog_name="lab vm")
+
+
+@app.command()
+def env() -> None:
+    """The environment for your shell: eval "$(lab env)"."""
+    import shlex
+
+    from lab_helpers.ui.jupyter import install_wrappers
+
+    here = place()
+    install_wrappers(here)
+    _screen().say("\n".join(f"export {name}={shlex.quote(value)}" for name, value in here.env().items()))
+
+
+@app.command()
+def test(full: Annotated[bool, typer.Option("--full", help="also what takes long")] = False) -> None:
+    """Run all tests of the course, as CI does."""
+    from lab_helpers.ui.selftest import run_tests
+
+    with _screen() as screen:
+        raise typer.Exit(run_tests(place(), full=full, screen=screen))
+
+
+@app.command()
+def uninstall(
+    yes: Yes = False,
+    caches: Annotated[bool, typer.Option("--caches", help="also what other checkouts share")] = False,
+) -> None:
+    """Remove all that the course put on this machine."""
+    from lab_helpers.ui.setup import run_uninstall
+
+    with _screen() as screen:
+        raise typer.Exit(run_uninstall(place(), yes=yes, caches=caches, screen=screen))
+
+
+def main() -> None:
+    """The entry point: runs `lab` and never shows a traceback, whatever happens."""
+    from lab_helpers.ui.failures import safe_streams, say_failure
+
+    safe_streams()
+    try:
+        code = _run()
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last line of defence: a sentence for the user
+        code = say_failure(error)
+    raise SystemExit(code)
+
+
+def _run() -> int:
+    try:
+        app(prog_name="lab")
+    except SystemExit as stop:
+        if stop.code == ExitCode.INTERRUPTED:
+            raise KeyboardInterrupt from None
+        sys.stdout.flush()
+        return stop.code if isinstance(stop.code, int) else 0
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""What the learner has done so far, read from an append-only log that survives a kill at any moment.
+
+Writing appends one record; reading is a pure function over the records. Progress means passed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from lab_helpers.core.errors import MachineError
+from lab_helpers.core.settings import Place
+from lab_helpers.core.store import AppendLog, Record, now
+from lab_helpers.course.declare import Lab
+from lab_helpers.course.verdict import Outcome, Verdict
+
+BREAK_S = 20 * 60
+"""Two records of a lab that lie further apart than this, in seconds, have a break between them: it is not counted."""
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    time: float
+    lab: str
+
+
+class VerdictEntry(_Entry):
+    """A check was made."""
+
+    kind: Literal["verdict"] = "verdict"
+    task: str
+    outcome: Outcome
+    state: str = ""
+    points: int
+    total: int
+    seconds: float
+
+
+class HintEntry(_Entry):
+    """A hint was shown: the `number`-th for this state."""
+
+    kind: Literal["hint"] = "hint"
+    task: str
+    state: str
+    number: int
+
+
+class OpenedEntry(_Entry):
+    """The lab was opened."""
+
+    kind: Literal["opened"] = "opened"
+
+
+class PredictionEntry(_Entry):
+    """A prediction was locked."""
+
+    kind: Literal["prediction"] = "prediction"
+    name: str
+    choice: str
+
+
+Entry = VerdictEntry | HintEntry | OpenedEntry | PredictionEntry
+_ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
+
+
+@dataclass
+class TaskProgress:
+    """One task, over all its checks."""
+
+    passed_at: float | None = None
+    """When it passed first, in seconds since the epoch."""
+    best: int = 0
+    """The most points of any check."""
+    tries: int = 0
+    hints: int = 0
+    """How many different hints were shown."""
+
+    @property
+    def passed(self) -> bool:
+        return self.passed_at is not None
+
+
+@dataclass
+class LabProgress:
+    """One lab. An empty one stands for a lab that was never touched."""
+
+    tasks: dict[str, TaskProgress] = field(default_factory=dict)
+    opened_at: float | None = None
+    spent_s: float = 0.0
+    """Seconds between the records of this lab, breaks left out."""
+    predictions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def points(self) -> int:
+        return sum(task.best for task in self.tasks.values())
+
+    def task(self, name: str) -> TaskProgress:
+        return self.tasks.get(name, TaskProgress())
+
+
+@dataclass
+class Progress:
+    """All labs."""
+
+    labs: Mapping[str, LabProgress]
+
+    def lab(self, name: str) -> LabProgress:
+        return self.labs.get(name, LabProgress())
+
+
+@dataclass(frozen=True)
+class Totals:
+    """A lab's tasks and points: those passed (had), and those that there are."""
+
+    passed: int
+    tasks: int
+    points: int
+    total: int
+
+
+def entries(records: Iterable[Record]) -> list[Entry]:
+    """The records that this version understands; others (of a newer one, or damaged) are left out."""
+    understood = []
+    for record in records:
+        try:
+            understood.append(_ENTRY.validate_python(record))
+        except ValidationError:
+            continue
+    return understood
+
+
+def summarize(records: Iterable[Record]) -> Progress:
+    """The progress that the records tell. A pure function."""
+    labs: dict[str, LabProgress] = {}
+    last: dict[str, float] = {}
+    shown: set[tuple[str, str, str, int]] = set()
+    for entry in entries(records):
+        lab = labs.setdefault(entry.lab, LabProgress())
+        gap = entry.time - last.get(entry.lab, entry.time)
+        lab.spent_s += gap if 0 < gap <= BREAK_S else 0
+        last[entry.lab] = max(entry.time, last.get(entry.lab, entry.time))
+        match entry:
+            case VerdictEntry():
+                task = lab.tasks.setdefault(entry.task, TaskProgress())
+                task.tries += 1
+                task.best = max(task.best, entry.points)
+                if entry.outcome is Outcome.PASSED and task.passed_at is None:
+                    task.passed_at = entry.time
+            case HintEntry():
+                hint = (entry.lab, entry.task, entry.state, entry.number)
+                lab.tasks.setdefault(entry.task, TaskProgress()).hints += hint not in shown
+                shown.add(hint)
+            case OpenedEntry():
+                lab.opened_at = entry.time if lab.opened_at is None else lab.opened_at
+            case PredictionEntry():
+                lab.predictions.setdefault(entry.name, entry.choice)
+    return Progress(labs)
+
+
+def read(place: Place) -> Progress:
+    """The progress of this place."""
+    return summarize(_stored(place))
+
+
+def lab_totals(lab: Lab, done: LabProgress) -> Totals:
+    """How far a lab is done: only the tasks that it has today count."""
+    return Totals(
+        passed=sum(done.task(name).passed for name in lab.tasks),
+        tasks=len(lab.tasks),
+        points=sum(done.task(name).best for name in lab.tasks),
+        total=sum(points for task in lab.tasks.values() for points, _ in task.criteria.values()),
+    )
+
+
+def verdicts(place: Place, lab: str, task: str) -> list[VerdictEntry]:
+    """All stored verdicts of one task, oldest first."""
+    found = (entry for entry in entries(_stored(place)) if isinstance(entry, VerdictEntry))
+    return [entry for entry in found if (entry.lab, entry.task) == (lab, task)]
+
+
+def hints_shown(place: Place, lab: str, task: str, state: str) -> int:
+    """How far the hints for that state were shown: the highest number."""
+    hints = (entry for entry in entries(_stored(place)) if isinstance(entry, HintEntry))
+    return max((hint.number for hint in hints if (hint.lab, hint.task, hint.state) == (lab, task, state)), default=0)
+
+
+def prediction(place: Place, lab: str, name: str) -> str | None:
+    """The choice that was locked, if any."""
+    return read(place).lab(lab).predictions.get(name)
+
+
+def lock_prediction(place: Place, lab: str, name: str, choice: str) -> str:
+    """Lock a prediction. The first choice counts, and is returned."""
+    if prediction(place, lab, name) is None:
+        _append(place, PredictionEntry(time=now(), lab=lab, name=name, choice=choice))
+    return prediction(place, lab, name) or choice
+
+
+def record_verdict(place: Place, verdict: Verdict) -> None:
+    """Store a verdict. Raises MachineError when the disk does not take it."""
+    _append(
+        place,
+        VerdictEntry(
+            time=now(),
+            lab=verdict.lab,
+            task=verdict.task,
+            outcome=verdict.outcome,
+            state=verdict.state,
+            points=verdict.points,
+            total=verdict.total,
+            seconds=verdict.seconds,
+        ),
+    )
+
+
+def record_hint(place: Place, lab: str, task: str, state: str, number: int) -> None:
+    """Store that a hint was shown."""
+    _append(place, HintEntry(time=now(), lab=lab, task=task, state=state, number=number))
+
+
+def record_opened(place: Place, lab: str) -> None:
+    """Store that a lab was opened."""
+    _append(place, OpenedEntry(time=now(), lab=lab))
+
+
+def _stored(place: Place) -> list[Record]:
+    try:
+        return AppendLog(place.progress).read()
+    except OSError as error:
+        raise _no_disk(place, "Your progress cannot be read.", error) from None
+
+
+def _append(place: Place, entry: Entry) -> None:
+    try:
+        AppendLog(place.progress).append(entry.model_dump(mode="json"))
+    except OSError as error:
+        raise _no_disk(place, "Your progress cannot be stored.", error) from None
+
+
+def _no_disk(place: Place, what: str, error: OSError) -> MachineError:
+    return MachineError(
+        what,
+        finding="STATE-WRITABLE",
+        why=f"{place.progress}: {error.strerror or error}",
+        do=f"make room on the disk, and make {place.state} writable",
+    )

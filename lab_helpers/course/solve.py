@@ -1,0 +1,39 @@
+"""Solves a lab for the learner: runs the solution's cells for real, in their world, without touching their notebook."""
+
+from __future__ import annotations
+
+from lab_helpers.core.events import Progress, Tell, silent
+from lab_helpers.core.settings import Place
+from lab_helpers.course.declare import Lab
+from lab_helpers.course.engine import check_task, find_task, load_lab
+from lab_helpers.course.lesson import read_lesson
+from lab_helpers.course.rules import Rules
+from lab_helpers.course.runner import Runner, environment
+from lab_helpers.course.verdict import Verdict
+from lab_helpers.course.workspace import open_lab
+
+
+def solve(
+    place: Place, lab: Lab | str, task: str | None = None, tell: Tell = silent, *, rules: Rules | None = None
+) -> list[Verdict]:
+    """Run the solution up to the check of `task` (None: to its end); returns the verdict of each task on the way.
+
+    Raises CellError, with what it put out, for the first cell that fails. Can be run again.
+    """
+    rules = rules or Rules()
+    lab = load_lab(place, lab)
+    lesson = read_lesson(place.labs / lab.name / "lab.md")
+    sections = lesson.sections()
+    last = len(lesson.cells) - 1
+    if task is not None:
+        find_task(lab, task)
+        last = next((section.check for section in sections if section.task == task), last)
+        sections = tuple(section for section in sections if section.check <= last)
+    open_lab(place, lab, tell)
+    code = [position for position in range(last + 1) if lesson.cells[position].is_code]
+    with environment(place, rules.kernel), Runner(place, lab.name, lesson, rules) as runner:
+        for done, position in enumerate(code):
+            tell(Progress(f"{lab.name}: {lesson.cells[position].first_line}", done, len(code), "cells"))
+            runner.run(position)
+        tell(Progress(f"{lab.name}: solved", len(code), len(code), "cells"))
+        return [check_task(place, lab, s.task, record=False, world_for=rules.world_for) for s in sections]

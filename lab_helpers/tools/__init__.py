@@ -1,0 +1,1 @@
+"""One module for each real program: typed calls and probes, no policy."""

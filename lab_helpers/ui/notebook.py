@@ -1,0 +1,105 @@
+"""What the learner's notebook calls: check, hint, predict. Each shows a widget and says the same in plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from lab_helpers.core.errors import UsageError
+from lab_helpers.core.settings import Place, place
+
+if TYPE_CHECKING:
+    from lab_helpers.course.declare import Lab
+    from lab_helpers.ui.checks import Answer
+
+P = ParamSpec("P")
+
+_STARTED_IN = Path.cwd()
+"""Where the kernel started: the notebook's folder. `%cd` may lead elsewhere, and a check still finds its lab."""
+
+
+def _guarded(function: Callable[P, None]) -> Callable[P, None]:
+    """Let only errors out that are written for the learner: IPython shows those without a traceback."""
+
+    @wraps(function)
+    def guard(*args: P.args, **kwargs: P.kwargs) -> None:
+        from lab_helpers.ui.failures import named
+
+        try:
+            function(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the learner gets a sentence
+            raise named(error) from None
+
+    return guard
+
+
+@_guarded
+def check(task: str = "") -> None:
+    """Look at the world and say whether the task is done: a verdict with what was looked at, expected and seen."""
+    from lab_helpers.ui.checks import ask_check
+
+    _answer(ask_check, task)
+
+
+@_guarded
+def hint(task: str = "") -> None:
+    """Look, and give one hint more for what was seen."""
+    from lab_helpers.ui.checks import ask_hint
+
+    _answer(ask_hint, task)
+
+
+def _answer(question: Callable[[Place, Lab, str], Answer], task: str) -> None:
+    from lab_helpers.ui.panel import VerdictPanel
+
+    here, lab = _this_lab()
+    if not task or not isinstance(task, str):
+        example = next(iter(lab.tasks), "task")
+        raise UsageError("Which task?", why=f"the tasks are {', '.join(lab.tasks)}", do=f'write check("{example}")')
+    panel = VerdictPanel(here, lab, question(here, lab, task))
+    _display(panel.widget, panel.text)
+
+
+@_guarded
+def predict(name: str = "", *choices: str) -> None:
+    """Ask what the learner thinks will happen. A locked prediction stays; no answer is needed to go on."""
+    from lab_helpers.ui.panel import PredictionPanel
+
+    if not name or len(set(choices)) < 2 or len(set(choices)) != len(choices):
+        raise UsageError("A prediction needs a name and at least two different choices.")
+    here, lab = _this_lab()
+    panel = PredictionPanel(here, lab.name, name, choices)
+    _display(panel.widget, panel.text)
+
+
+def _this_lab() -> tuple[Place, Lab]:
+    """The lab in whose work folder this notebook is."""
+    from lab_helpers.course.engine import load_lab
+
+    here = place()
+    work = here.work.resolve()
+    for folder in (_current_folder(), _STARTED_IN.resolve()):
+        if folder is not None and folder != work and folder.is_relative_to(work):
+            return here, load_lab(here, folder.relative_to(work).parts[0])
+    raise UsageError(
+        "This notebook is not in a lab's folder, so nobody knows which lab to check.",
+        why=f"the labs' folders are in {work}, and this one runs in {_STARTED_IN}",
+        do="open the lab with `lab open LAB` and go on in the notebook that it shows",
+    )
+
+
+def _current_folder() -> Path | None:
+    try:
+        return Path.cwd().resolve()
+    except FileNotFoundError:  # the learner removed the folder that they are in
+        return None
+
+
+def _display(widget: Any, text: str) -> None:
+    """One output: the widget for who has a screen, the text for everybody else."""
+    from IPython.display import display
+
+    bundle = {**widget._repr_mimebundle_(), "text/plain": text}
+    display(bundle, raw=True)  # type: ignore[no-untyped-call]

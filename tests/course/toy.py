@@ -1,0 +1,73 @@
+"""A small world for the tests: labs whose tasks are about files, and what a toy notebook calls.
+
+It is imported by the tests and by the kernels that they start (it is in the checkout, which is on their PYTHONPATH).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from lab_helpers.core.settings import Place
+from lab_helpers.course.engine import WorldFor, check_task
+from lab_helpers.course.rules import Rules
+
+
+@dataclass(frozen=True)
+class ToyWorld:
+    """Files in the work folder, and "machines": files in the state folder, which `clean` removes."""
+
+    place: Place
+    lab: str
+
+    @property
+    def work(self) -> Path:
+        return self.place.work / self.lab
+
+    @property
+    def machines(self) -> Path:
+        return self.place.state / "machines"
+
+    def reset_vms(self, names: tuple[str, ...]) -> list[str]:
+        gone = [name for name in names if (self.machines / name).exists()]
+        for name in gone:
+            (self.machines / name).unlink()
+        return gone
+
+    def clean(self) -> list[str]:
+        gone = self.leftovers()
+        shutil.rmtree(self.machines, ignore_errors=True)
+        return gone
+
+    def leftovers(self) -> list[str]:
+        return [f"machine {path.name}" for path in sorted(self.machines.glob("*"))]
+
+
+def toy_world(place: Place, lab: str) -> Any:
+    return ToyWorld(place, lab)
+
+
+RULES = Rules(world_for=cast(WorldFor, toy_world), kernel="ipykernel_launcher", cell_s=60, check_s=20, near_miss_s=10)
+
+
+def place_at(root: Path) -> Place:
+    """The place of a checkout at `root`, as settings.place() gives it for the real one."""
+    return Place(root=root, home=root / "home", state=root / ".lab", work=root / "work")
+
+
+def place_here() -> Place:
+    """The place of the kernel that calls this."""
+    state, root = Path(os.environ["LAB_STATE"]), Path(os.environ["TOY_ROOT"])
+    work = root / "work" if state == root / ".lab" else state / "work"
+    return Place(root=root, home=Path(os.environ["LAB_HOME"]), state=state, work=work)
+
+
+def check(task: str) -> None:
+    """What a toy notebook's check cell calls: looks, stores, and says so."""
+    place = place_here()
+    verdict = check_task(place, Path.cwd().name, task, world_for=cast(WorldFor, toy_world))
+    sys.stdout.write(f"{task}: {verdict.outcome}, {verdict.points} of {verdict.total}\n")

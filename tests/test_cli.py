@@ -1,0 +1,303 @@
+"""The command `lab` as its user meets it: a program with exit codes, which never shows a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lab_helpers.core.settings import WRAPPERS
+from lab_helpers.core.waiting import wait_for
+from lab_helpers.course.verdict import Verdict
+from lab_helpers.ui.board import Board
+from lab_helpers.ui.checks import LabVerdicts
+from tests.toy_cli import Toy
+
+COMMANDS = ["setup", "doctor", "list", "status", "open", "prepare", "build", "check", "hint", "solve", "reset", "clean"]
+COMMANDS += ["prove", "bench", "vm", "env", "test", "uninstall"]
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Toy:
+    return Toy.make(tmp_path)
+
+
+def no_traceback(*texts: str) -> bool:
+    return not any("Traceback" in text or 'File "' in text for text in texts)
+
+
+def test_help_names_every_command(toy: Toy) -> None:
+    done = toy.lab("--help")
+    assert done.returncode == 0
+    listed = re.findall(r"^  (\w+) +\S", done.stdout.split("Commands:")[1], re.MULTILINE)
+    assert listed == COMMANDS
+    assert "..." not in done.stdout.split("Commands:")[1], "a one-line help is cut off"
+
+
+def fastest(argv: list[str], times: int = 7) -> float:
+    """The shortest of several runs, in seconds: what the program needs, without what the machine is doing besides."""
+    spent = []
+    for _ in range(times):
+        began = time.monotonic()
+        subprocess.run(argv, check=True, capture_output=True)
+        spent.append(time.monotonic() - began)
+    return min(spent)
+
+
+def test_help_and_import_are_quick() -> None:
+    bare = fastest([sys.executable, "-c", "pass"])
+    assert fastest([sys.executable, "-m", "lab_helpers.cli", "--help"]) < 0.3
+    assert fastest([sys.executable, "-c", "from lab_helpers import check, hint, predict"]) - bare < 0.15
+
+
+def test_not_yet_then_passed(toy: Toy) -> None:
+    failing = toy.lab("check", "00-toy", "file")
+    assert failing.returncode == 1
+    for part in (
+        "NOT YET",
+        "looked at:",
+        "hello.txt",
+        "expected:",
+        "saw:",
+        "nothing",
+        "look yourself:",
+        "ls hello.txt",
+    ):
+        assert part in failing.stdout
+    assert "Hint: Make a file." in failing.stdout
+
+    (toy.work / "hello.txt").write_text("hello")
+    passing = toy.lab("check", "0", "file")
+    assert passing.returncode == 0
+    assert "PASSED" in passing.stdout
+    assert "3 of 3 points" in passing.stdout
+
+
+def test_json_is_the_verdict_and_nothing_else(toy: Toy) -> None:
+    done = toy.lab("check", "toy", "file", "--json")
+    assert done.returncode == 1
+    verdict = Verdict.model_validate({k: v for k, v in json.loads(done.stdout).items() if k not in ("points", "total")})
+    assert (verdict.task, verdict.state) == ("file", "missing")
+    assert json.loads(done.stdout)["total"] == 3
+
+
+@pytest.mark.parametrize(
+    ("files", "code", "outcome"),
+    [
+        ((), 4, "BROKEN"),
+        (("mended",), 3, "BLOCKED"),
+        (("mended", "tool"), 1, "NOT_YET"),
+        (("mended", "tool", "hello.txt"), 0, "PASSED"),
+    ],
+)
+def test_a_whole_lab_has_the_gravest_outcome(toy: Toy, files: tuple[str, ...], code: int, outcome: str) -> None:
+    for name in files:
+        (toy.work / name).write_text("x")
+    text, as_json = toy.lab("check", "00"), toy.lab("check", "00", "--json")
+    assert (text.returncode, as_json.returncode) == (code, code)
+    said = json.loads(as_json.stdout)
+    assert said["outcome"] == outcome
+    assert set(said) == set(LabVerdicts.model_fields)
+    assert [verdict["task"] for verdict in said["verdicts"]] == ["file", "machine", "bug"]
+    assert no_traceback(text.stdout, text.stderr)
+
+
+def test_hints_come_one_at_a_time(toy: Toy) -> None:
+    hints = [
+        re.findall(r"Hint: (.*)", toy.lab(*words, "00", "file").stdout) for words in (["check"], ["hint"], ["hint"])
+    ]
+    assert [len(shown) for shown in hints] == [1, 2, 3]
+    assert hints[2] == ["Make a file.", "echo hello > hello.txt", "It goes beside the notebook."]
+    assert "Another hint" not in toy.lab("hint", "00", "file").stdout
+
+
+def test_status_follows_the_learner(toy: Toy) -> None:
+    assert toy.lab().stdout == toy.lab("status").stdout
+    assert "0 of 3 tasks" in toy.lab("status").stdout
+    (toy.work / "hello.txt").write_text("hello")
+    toy.lab("check", "00", "file")
+    (toy.work / "hello.txt").unlink()
+    toy.lab("check", "00", "file")
+    board = Board.model_validate_json(toy.lab("status", "--json").stdout)
+    row = board.labs[0].tasks[0]
+    assert (row.passed, row.best, row.tries) == (True, 3, 2), "progress means passed once"
+    assert board == Board.model_validate_json(toy.lab("list", "--json").stdout)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check"],
+        ["check", "99"],
+        ["check", "00", "fil"],
+        ["check", "00", "file", "more"],
+        ["check", "", ""],
+        ["check", "../00-toy", "file"],
+        ["check", "00", "\u202e\x1b[31mred\U0001f600" * 20],
+        [b"check", b"\xff\xfe", b"\x80"],
+        ["hint", "00"],
+        ["hint", "00", "nothing"],
+        ["status", "nothing"],
+        ["chekc", "00"],
+        ["--json"],
+        ["status", "--json=yes"],
+        ["vm", "nothing"],
+        ["vm", "create"],
+        ["solve", "nothing"],
+        ["reset"],
+        ["reset", "nothing"],
+        ["open", "nothing"],
+        ["prove", "nothing"],
+        ["prepare", "nothing"],
+        ["build", "nothing"],
+    ],
+)
+def test_nonsense_is_a_usage_error(toy: Toy, words: list[str | bytes]) -> None:
+    done = toy.lab(*words)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.strip()
+    assert "\x1b" not in done.stderr
+    assert no_traceback(done.stderr)
+
+
+def test_a_near_name_is_suggested(toy: Toy) -> None:
+    assert "Did you mean file?" in toy.lab("check", "00", "fil").stderr
+    assert "Did you mean 'check'?" in toy.lab("chekc", "00").stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_any_terminal_encoding_will_do(toy: Toy, encoding: str) -> None:
+    done = toy.lab("check", "00", "file", PYTHONIOENCODING=encoding, LC_ALL="C")
+    assert done.returncode == 1
+    assert "NOT YET" in done.stdout
+    assert no_traceback(done.stderr)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_descriptors_change_nothing(toy: Toy, closed: str) -> None:
+    words = ["sh", "-c", f'"$@" {closed}', "sh", *toy.argv("check", "00", "file")]
+    done = subprocess.run(words, env=toy.env(), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert no_traceback(done.stderr)
+    assert (toy.state / "progress.jsonl").read_text().count("\n") == 1, "what was said must not land in the progress"
+
+
+def test_a_reader_that_goes_away_is_no_trouble(toy: Toy) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as gone:
+        done = subprocess.run(
+            toy.argv("list"), env=toy.env(), stdout=gone, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert done.returncode == 1, "nobody read the answer, so it is not a success"
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_below_stdout_is_the_machine_s_trouble(toy: Toy) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            toy.argv("list"), env=toy.env(), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert done.returncode == 3
+    assert "No space left" in done.stderr
+    assert no_traceback(done.stderr)
+
+
+@pytest.mark.parametrize("words", [["check", "00", "file"], ["env"], ["hint", "00", "file"], ["status"], ["clean"]])
+def test_a_state_folder_that_is_none(toy: Toy, words: list[str]) -> None:
+    file = toy.root / "a-file"
+    file.write_text("")
+    done = toy.lab(*words, LAB_STATE=str(file / "state"))
+    assert done.returncode in ((0, 3) if words in (["status"], ["clean"]) else (3,))
+    assert no_traceback(done.stdout, done.stderr)
+
+
+def test_an_unforeseen_error_is_our_bug_with_a_log(toy: Toy) -> None:
+    (toy.state / "jupyter.json").mkdir()  # nobody foresaw a folder there
+    done = toy.lab("status")
+    assert done.returncode == 4
+    assert done.stdout == ""
+    assert "nothing is wrong with your work" in done.stderr
+    assert no_traceback(done.stderr)
+    log = next((toy.state / "logs").glob("broken-*.txt"))
+    assert str(log) in done.stderr
+    assert "Traceback" in log.read_text()
+
+
+def test_prepare_of_a_lab_that_builds_upon_nothing(toy: Toy) -> None:
+    done = toy.lab("prepare")
+    assert (done.returncode, done.stdout) == (0, "Ready: 00-toy\n")
+
+
+def test_env_is_for_eval(toy: Toy) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'eval "$("$@" env)" && echo "$PATH" && echo "$KUBECONFIG"', "sh", *toy.argv()],
+        env=toy.env(LAB_HOME=str(toy.root / "it's home")),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    path, kubeconfig = done.stdout.splitlines()
+    assert path.split(":")[:2] == [str(toy.state / WRAPPERS), str(Path(sys.prefix) / "bin")]
+    assert kubeconfig == str(toy.state / "kubeconfig")
+
+
+def test_ctrl_c_is_said_in_one_line(toy: Toy) -> None:
+    (toy.work / "slow").touch()
+    process = subprocess.Popen(
+        toy.argv("check", "00", "bug"), env=toy.env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for((toy.work / "began").exists, "the check to begin", timeout_s=20)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.splitlines() == ["Stopped. Run it again to go on."]
+
+
+def test_colours_on_a_terminal_and_only_there(toy: Toy) -> None:
+    plain = toy.lab("check", "00", "file").stdout
+    code, seen = on_terminal(toy, "check", "00", "file")
+    assert code == 1
+    assert "\x1b[" in seen
+    assert "\x1b" not in plain
+    bare = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen).replace("\r", "")
+    assert [line.rstrip() for line in bare.splitlines()] == plain.splitlines(), "the same words"
+
+
+def test_no_colour_where_it_is_not_wanted(toy: Toy) -> None:
+    assert "\x1b" not in on_terminal(toy, "check", "00", "file", TERM="dumb")[1]
+    assert "\x1b[3" not in on_terminal(toy, "check", "00", "file", NO_COLOR="1")[1]
+    assert "\x1b" not in on_terminal(toy, "check", "00", "file", JPY_PARENT_PID="1")[1], "a notebook's ! line"
+
+
+def on_terminal(toy: Toy, *words: str, **more: str) -> tuple[int, str]:
+    """Run `lab` on a pseudo-terminal of 100 columns: its exit code, and all that it wrote there."""
+    leader, follower = pty.openpty()
+    env = {name: value for name, value in toy.env(TERM="xterm-256color", COLUMNS="100").items() if name != "NO_COLOR"}
+    process = subprocess.Popen(toy.argv(*words), env={**env, **more}, stdin=follower, stdout=follower, stderr=follower)
+    os.close(follower)
+    seen = b""
+    while True:
+        ready, _, _ = select.select([leader], [], [], 30)
+        try:
+            chunk = os.read(leader, 65536) if ready else b""
+        except OSError:  # Linux: the last writer is gone
+            chunk = b""
+        if not chunk:
+            break
+        seen += chunk
+    os.close(leader)
+    return process.wait(timeout=30), seen.decode()

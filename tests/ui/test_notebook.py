@@ -1,0 +1,166 @@
+"""check, hint and predict in a real kernel, started from the course's own kernelspec."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyter_client.manager import KernelManager
+
+from lab_helpers.core.settings import CHECKOUT, Place
+from lab_helpers.ui.jupyter import KERNEL, install_kernel
+
+LAB = "00-start"
+
+
+@dataclass
+class Cell:
+    """What running a cell put out."""
+
+    bundles: list[dict[str, Any]]
+    text: str
+    errors: list[str]
+
+
+class Kernel:
+    """A kernel of the course, whose notebook lies in `folder`."""
+
+    def __init__(self, place: Place, folder: Path) -> None:
+        env = {
+            **os.environ,
+            "LAB_STATE": str(place.state),
+            "LAB_HOME": str(place.home),
+            "HOME": str(place.state / "user"),
+        }
+        self._manager = KernelManager(kernel_name=KERNEL, connection_file=str(folder / "connection.json"))
+        self._manager.start_kernel(env=env, cwd=str(folder))
+        self._client = self._manager.client()
+        self._client.start_channels()
+        self._client.wait_for_ready(timeout=60)
+
+    def run(self, source: str) -> Cell:
+        cell = Cell([], "", [])
+
+        def hook(message: dict[str, Any]) -> None:
+            content = message["content"]
+            match message["msg_type"]:
+                case "display_data":
+                    cell.bundles.append(content["data"])
+                case "stream":
+                    cell.text += content["text"]
+                case "error":
+                    cell.errors.append(re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(content["traceback"])))
+
+        self._client.execute_interactive(source, output_hook=hook, timeout=60)
+        return cell
+
+    def stop(self) -> None:
+        self._client.stop_channels()
+        self._manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    state = tmp_path_factory.mktemp("state")
+    (state / "work" / LAB / "desk").mkdir(parents=True)
+    place = Place(root=CHECKOUT, home=state / "home", state=state, work=state / "work")
+    install_kernel(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def kernel(place: Place) -> Iterator[Kernel]:
+    kernel = Kernel(place, place.work / LAB)
+    yield kernel
+    kernel.stop()
+
+
+def test_a_check_is_one_output_with_a_widget_and_the_same_in_text(kernel: Kernel, place: Place) -> None:
+    cell = kernel.run('check("first-check")')
+    assert cell.errors == []
+    assert [set(bundle) for bundle in cell.bundles] == [{"text/plain", "application/vnd.jupyter.widget-view+json"}]
+    assert cell.bundles[0]["text/plain"].startswith("✘ NOT YET · 00-start first-check")
+
+    (place.work / LAB / "desk" / "hello.txt").write_text("Ada\n")
+    assert kernel.run('check("first-check")').bundles[0]["text/plain"].startswith("✔ PASSED")
+    assert '"PASSED"' in place.progress.read_text()
+
+
+def test_a_hint_is_one_more_than_the_check_gave(kernel: Kernel, place: Place) -> None:
+    (place.work / LAB / "desk" / "hello.txt").unlink(missing_ok=True)
+    shown = [kernel.run(f'{word}("first-check")').bundles[0]["text/plain"].count("Hint:") for word in ("check", "hint")]
+    assert shown == [1, 2]
+
+
+def test_a_prediction_says_its_choices_in_text(kernel: Kernel) -> None:
+    text = kernel.run('predict("p", "yes", "no")').bundles[0]["text/plain"]
+    assert [line.strip() for line in text.splitlines()[1:]] == ["○ yes", "○ no"]
+
+
+def test_the_lab_is_found_from_wherever_the_learner_went(kernel: Kernel, place: Place) -> None:
+    for folder in ("desk", "/", str(place.work)):
+        kernel.run(f"%cd {folder}")
+        assert "first-check" in kernel.run('check("first-check")').bundles[0]["text/plain"]
+        kernel.run(f"%cd {place.work / LAB}")
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ('check("first-chek")', "Did you mean first-check?"),
+        ("check()", "the tasks are machine, first-check"),
+        ("hint(None)", "the tasks are machine, first-check"),
+        ("predict()", "at least two different choices"),
+        ("check(1, 2, 3)", "check() takes from 0 to 1 positional arguments"),
+        ('predict("p", "only one")', "at least two different choices"),
+        ('predict("p", "same", "same")', "at least two different choices"),
+        ("chek()", "NameError: name 'chek' is not defined"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_no_error_is_a_traceback(kernel: Kernel, source: str, said: str) -> None:
+    cell = kernel.run(source)
+    assert cell.bundles == []
+    assert said in cell.errors[0]
+    assert "Traceback" not in cell.errors[0]
+    assert "File " not in cell.errors[0]
+
+
+def test_commands_in_cells_run_in_the_lab_s_environment(kernel: Kernel, place: Place) -> None:
+    lines = kernel.run('!echo "$LAB_STATE"; echo "$KUBECONFIG"; command -v lab; command -v ssh').text.splitlines()
+    assert lines[:2] == [str(place.state), str(place.state / "kubeconfig")]
+    assert Path(lines[2]).name == "lab"
+    assert lines[3] == str(place.bin / "ssh")
+    assert not (place.state / "user" / ".ipython").exists(), "nothing is written to the learner's home"
+
+
+def test_commands_in_cells_run_in_one_shell_whichever_the_learner_logs_in_with(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHELL", "/bin/false")
+    kernel = Kernel(place, tmp_path)
+    try:
+        assert kernel.run("!command -v cat sh | wc -l").text.strip() == "2"
+    finally:
+        kernel.stop()
+
+
+def test_lab_in_a_cell_says_the_same_as_check(kernel: Kernel, place: Place) -> None:
+    (place.work / LAB / "desk" / "hello.txt").write_text("Ada\n")
+    text = kernel.run('check("first-check")').bundles[0]["text/plain"]
+    assert kernel.run("!lab check 00 first-check").text.splitlines() == text.splitlines()
+
+
+def test_outside_of_a_lab_it_says_where_to_go(place: Place, tmp_path: Path) -> None:
+    kernel = Kernel(place, tmp_path)
+    try:
+        cell = kernel.run('check("first-check")')
+    finally:
+        kernel.stop()
+    assert "not in a lab's folder" in cell.errors[0]
+    assert "lab open" in cell.errors[0]

@@ -1,0 +1,106 @@
+"""The notebook's panels, with the real ipywidgets and a real lab, but without a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab_helpers.core.settings import CHECKOUT, Place
+from lab_helpers.course.engine import load_lab
+from lab_helpers.course.progress import prediction
+from lab_helpers.course.verdict import CriterionResult, Evidence, Outcome, Verdict
+from lab_helpers.ui.checks import Answer, ask_check
+from lab_helpers.ui.panel import PredictionPanel, VerdictPanel, verdict_html
+
+LAB = "00-start"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    (tmp_path / "work" / LAB / "desk").mkdir(parents=True)
+    return Place(root=CHECKOUT, home=tmp_path / "home", state=tmp_path, work=tmp_path / "work")
+
+
+def test_what_comes_from_outside_is_escaped() -> None:
+    hostile = Evidence(
+        criterion="c",
+        ok=False,
+        looked="<img src=x>",
+        expected="a & b",
+        saw="<script>alert(1)</script>",
+        command="cat '<x>'",
+    )
+    verdict = Verdict(
+        lab=LAB,
+        task="t",
+        outcome=Outcome.NOT_YET,
+        criteria=(CriterionResult(id="c", text="no <b>bold</b>", points=1, evidence=hostile),),
+        reason="see `lab <doctor>`",
+    )
+    html = verdict_html(Answer(verdict, ("<i>hint</i>",), 1), "<u>title</u>")
+    for raw in ("<img", "<script", "<b>bold", "<i>", "<u>", "'<x>'"):
+        assert raw not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "<code>lab &lt;doctor&gt;</code>" in html
+
+
+def test_the_first_unmet_criterion_is_unfolded_and_no_other() -> None:
+    def criterion(name: str, ok: bool) -> CriterionResult:
+        evidence = Evidence(criterion=name, ok=ok, looked="l", expected="e", saw="s")
+        return CriterionResult(id=name, text=name, points=1, evidence=evidence)
+
+    criteria = (criterion("one", True), criterion("two", False), criterion("three", False))
+    html = verdict_html(Answer(Verdict(lab=LAB, task="t", outcome=Outcome.NOT_YET, criteria=criteria)), "t")
+    assert html.count("<details") == 3
+    assert html.count("<details open") == 1
+    assert "two" in html.split("<details open")[1].split("</details>")[0]
+
+
+def test_a_check_can_be_asked_again_and_for_hints(place: Place) -> None:
+    lab = load_lab(place, LAB)
+    panel = VerdictPanel(place, lab, ask_check(place, lab, "first-check"))
+    body, buttons = panel.widget.children
+    hint, again = buttons.children
+    assert "NOT YET" in body.value
+    assert body.value.count('class="hint"') == panel.text.count("Hint:") == 1
+
+    hint.click()
+    assert body.value.count('class="hint"') == panel.text.count("Hint:") == 2
+
+    (place.work / LAB / "desk" / "hello.txt").write_text("Ada\n")
+    again.click()
+    assert "PASSED" in body.value
+    assert panel.text.startswith("✔ PASSED")
+    assert hint.layout.display == "none"
+    assert not again.disabled
+
+
+def test_trouble_behind_a_click_shows_in_the_panel(place: Place) -> None:
+    lab = load_lab(place, LAB)
+    panel = VerdictPanel(place, lab, ask_check(place, lab, "first-check"))
+    place.progress.unlink()
+    place.progress.mkdir()  # nothing can be stored there
+    body, buttons = panel.widget.children
+    buttons.children[1].click()
+    assert "progress cannot be stored" in body.value
+    assert "Traceback" not in body.value
+
+
+def test_a_locked_prediction_stays(place: Place) -> None:
+    choices = ("7 on both", "7 in the guest only")
+    panel = PredictionPanel(place, LAB, "swappiness", choices)
+    picks, lock, done = panel.widget.children
+    assert lock.disabled
+    assert prediction(place, LAB, "swappiness") is None
+
+    picks.value = choices[1]
+    assert not lock.disabled
+    lock.click()
+    assert panel.widget.children == (done,)
+    assert prediction(place, LAB, "swappiness") == choices[1]
+    assert f"{choices[1]} (your prediction)" in panel.text
+
+    again = PredictionPanel(place, LAB, "swappiness", choices)
+    assert again.text == panel.text
+    assert [type(child).__name__ for child in again.widget.children] == ["HTML"]
