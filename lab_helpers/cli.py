@@ -198,6 +198,17 @@ def _show_answer(answer: Answer, *, gap: bool = False) -> None:
 
 
 @app.command()
+def watch(lab: LabName) -> None:
+    """Check a lab's tasks, again whenever something changes."""
+    from lab_helpers.course.engine import load_lab
+    from lab_helpers.ui.watch import run_watch
+
+    here = place()
+    with _screen() as screen:
+        raise typer.Exit(run_watch(here, load_lab(here, lab), screen))
+
+
+@app.command()
 def hint(lab: LabName, task: TaskName) -> None:
     """Look, and give one hint more for what was seen."""
     from lab_helpers.course import engine
@@ -295,11 +306,14 @@ def env() -> None:
     """The environment for your shell: eval "$(lab env)"."""
     import shlex
 
+    from lab_helpers.tools.engine import find_engine
     from lab_helpers.ui.jupyter import install_wrappers
 
     here = place()
     install_wrappers(here)
-    _screen().say("\n".join(f"export {name}={shlex.quote(value)}" for name, value in here.env().items()))
+    engine = find_engine()
+    names = {**here.env(), **(engine.environment if engine else {})}
+    _screen().say("\n".join(f"export {name}={shlex.quote(value)}" for name, value in names.items()))
 
 
 @app.command()

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,12 +133,10 @@ def test_the_exit_code_is_that_of_lab_and_tests_need_a_setup(checkout: Checkout)
     assert not any(call.startswith("lab test") for call in checkout.labs())
 
 
-def test_a_second_run_installs_nothing_and_is_quick(checkout: Checkout) -> None:
+def test_a_second_run_installs_nothing(checkout: Checkout) -> None:
     checkout.run()
     before = [call for call in checkout.bin.calls() if call.startswith("uv")]
-    began = time.monotonic()
     assert checkout.run().returncode == 0
-    assert time.monotonic() - began < 1.5  # 0.05 s on a quiet machine
     assert [call for call in checkout.bin.calls() if call.startswith("uv")] == before
     assert len(checkout.labs()) == 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,11 @@ def boot_id() -> str:
             ["sysctl", "-n", "kern.bootsessionuuid"], capture_output=True, text=True, check=False
         ).stdout.strip()
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def release() -> str:
+    """The release of the host's kernel, as uname says it."""
+    return os.uname().release
 
 
 def sysctl(path: str) -> str | None:

@@ -86,8 +86,16 @@ class Lab:
     disk_mib: int = 0
     guest: bool = False
     """Needs the guest disk image: `lab prepare` gets it."""
+    needs_engine: bool = False
+    """Needs a container engine and the base image that the labs' Dockerfiles build upon."""
+    needs_cluster: bool = False
+    """Needs kind, kubectl and the node image."""
     vms: tuple[str, ...] = ()
     """Names of the VMs that its steps make: `lab reset` removes them."""
+    containers: bool = False
+    """Its steps make containers and images: `lab reset` removes those of the course."""
+    clusters: tuple[str, ...] = ()
+    """Names of the clusters that its steps make: `lab reset` removes them."""
     tasks: dict[str, Task] = field(default_factory=dict)
 
     def task(

@@ -256,8 +256,23 @@ def next_hint(place: Place, lab: Lab | str, task: str, *, world_for: WorldFor = 
 
 
 def prepare(place: Place, lab: Lab | str, tell: Tell = silent) -> None:
-    """Bring what the lab builds upon, so that its steps need not wait for it."""
-    if load_lab(place, lab).guest:
+    """Bring what the lab builds upon, so that its steps need not wait for it.
+
+    Raises MachineError where this machine can neither fetch nor build it.
+    """
+    lab = load_lab(place, lab)
+    if lab.guest:
         from lab_helpers.images.guest_image import guest_image
 
         guest_image(place, tell)
+    if lab.needs_engine:
+        from lab_helpers.images.base_image import base_image
+
+        base_image(place, tell)
+    if lab.needs_cluster:
+        from lab_helpers.images.node_image import node_image
+        from lab_helpers.images.programs import kind_program, kubectl_program
+
+        kind_program(place, tell)
+        node_image(place, tell)
+        kubectl_program(place, tell)

@@ -62,6 +62,7 @@ def _prove_lab(place: Place, lab: Lab, rules: Rules, tell: Tell) -> LabProof:
         try:
             prepare(place, lab, tell)
             with separate_place(place, rules) as apart:
+                _refuse_taken_names(apart, lab, rules)
                 _Prover(apart, lab, rules, tell, proof).run()
         except MachineError as error:
             proof.blocked = f"{error.finding}: {error}"
@@ -73,6 +74,16 @@ def _prove_lab(place: Place, lab: Lab, rules: Rules, tell: Tell) -> LabProof:
         row.passes = row.passes and not phases & {"solution", "nbval"}
     proof.seconds = round(time.monotonic() - began, 3)
     return proof
+
+
+def _refuse_taken_names(apart: Place, lab: Lab, rules: Rules) -> None:
+    """The engine is one for all places: what is there under a name that the lab uses is in its way, and is not ours."""
+    if taken := rules.world_for(apart, lab.name).taken(lab):
+        raise LabError(
+            f"The lab {lab.name} cannot run here: {', '.join(taken)} is there already.",
+            why="it was there before, so it is not touched",
+            do="`lab clean` removes it if this course made it; else rename it, and run this again",
+        )
 
 
 class _Prover:
@@ -91,7 +102,7 @@ class _Prover:
 
     def run(self) -> None:
         spare = strays.children()
-        open_lab(self.place, self.lab)
+        open_lab(self.place, self.lab, world_for=self.rules.world_for)
         before = strays.files_in(self.place, self.lab.name)
         self._fail_first()
         once_more = True

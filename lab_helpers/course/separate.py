@@ -51,6 +51,7 @@ def separate_place(place: Place, rules: Rules) -> Iterator[Place]:
     apart.state.mkdir(parents=True)
     try:
         with environment(apart, rules.kernel):
+            rules.world_for(apart, "").begin()
             yield apart
     finally:
         _remove(apart, rules, spare)

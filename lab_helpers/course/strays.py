@@ -16,7 +16,18 @@ from lab_helpers.core.processes import ProcessId
 from lab_helpers.core.settings import WRAPPERS, Place
 from lab_helpers.core.waiting import wait_for
 
-FURNITURE = (WRAPPERS, "ipython", "jupyter", "keys", "logs", "opened", "kubeconfig", "ssh_config")
+FURNITURE = (
+    WRAPPERS,
+    "ipython",
+    "jupyter",
+    "keys",
+    "logs",
+    "opened",
+    "jobs",
+    "kubeconfig",
+    "ssh_config",
+    "engine-baseline.json",
+)
 """What a place holds on purpose, directly in its state folder; likewise every log (*.jsonl) and lock (*.lock)."""
 
 

@@ -52,7 +52,7 @@ class _Given:
         return name in self.files and _hash(file) == self.files[name]
 
 
-def open_lab(place: Place, lab: Lab | str, tell: Tell = silent) -> Path:
+def open_lab(place: Place, lab: Lab | str, tell: Tell = silent, *, world_for: WorldFor = engine.world_for) -> Path:
     """Bring the lab's notebook and files into the work folder; returns the learner's notebook.
 
     What is there stays. A file that the course has changed since is refreshed if the learner has not touched it; else
@@ -69,6 +69,7 @@ def open_lab(place: Place, lab: Lab | str, tell: Tell = silent) -> Path:
         for name, file in _sources(source):
             _give(name, file, work, given, tell)
         given.write()
+    world_for(place, lab.name).begin(lab)
     progress.record_opened(place, lab.name)
     return work / NOTEBOOK
 
@@ -164,12 +165,12 @@ def is_pristine(place: Place, lab: Lab | str) -> bool:
 
 
 def reset(place: Place, lab: Lab | str, tell: Tell = silent, *, world_for: WorldFor = engine.world_for) -> Path:
-    """Back to the lab's beginning: its VMs are removed, and its work folder is opened fresh; returns the notebook.
+    """Back to the lab's beginning: what its steps made is removed, its folder opened fresh; returns the notebook.
 
     What the learner wrote is moved to work/.kept/, unless nothing was written. Progress stays.
     """
     lab = load_lab(place, lab)
-    world_for(place, lab.name).reset_vms(lab.vms)
+    world_for(place, lab.name).reset(lab)
     work = place.work / lab.name
     with _writing(work):
         if is_pristine(place, lab):
@@ -181,19 +182,20 @@ def reset(place: Place, lab: Lab | str, tell: Tell = silent, *, world_for: World
                 item.rename(kept / item.name)
             tell(Note(f"What you wrote is kept in {kept}."))
         _Given.read(place, lab.name).path.unlink(missing_ok=True)
-    return open_lab(place, lab, tell)
+    return open_lab(place, lab, tell, world_for=world_for)
 
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What `clean` removed, and what it found but left alone, one line each."""
+    """What `clean` removed, what of the course it could not remove, and what else appeared, one line each."""
 
     removed: tuple[str, ...]
     left: tuple[str, ...]
+    others: tuple[str, ...] = ()
 
 
 def clean_all(place: Place, tell: Tell = silent, *, world_for: WorldFor = engine.world_for) -> Cleaned:
-    """Remove all VMs, background jobs and sockets of this place and nothing else. Work, progress and caches stay."""
+    """Remove what the labs of this place made and nothing else. Work, progress and caches stay."""
     world = world_for(place, "")
     tell(Progress("cleaning up"))
-    return Cleaned(tuple(world.clean()), tuple(world.leftovers()))
+    return Cleaned(tuple(world.clean()), tuple(world.leftovers()), tuple(world.others()))

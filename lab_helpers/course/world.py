@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lab_helpers.boundaries import cluster, engine_objects
 from lab_helpers.boundaries.guest import Guest, running_guest, running_guests
 from lab_helpers.boundaries.vm import Vm, all_vms, write_ssh_config
 from lab_helpers.core import host
@@ -17,11 +18,12 @@ from lab_helpers.core.events import Tell, silent
 from lab_helpers.core.processes import need_program
 from lab_helpers.core.settings import Place
 from lab_helpers.images.guest_image import guest_image
-from lab_helpers.record import jobs, recorder
+from lab_helpers.record import engine_events, jobs, recorder
 from lab_helpers.tools import qemu, ssh
 from lab_helpers.tools.qemu import Forward
 
 if TYPE_CHECKING:
+    from lab_helpers.course.declare import Lab
     from lab_helpers.doctor import Report
 
 
@@ -126,6 +128,28 @@ class World:
 
     # -- what a place holds, and getting rid of it --------------------------------------------------------------------
 
+    def begin(self, lab: Lab | None = None) -> None:
+        """Remember what the engine holds before this place makes anything in it: that is somebody else's.
+
+        A lab that uses the engine also has what happens in it written down from now on.
+        """
+        engine_objects.record_baseline(self.place)
+        if lab and lab.needs_engine:
+            engine_events.follow(self.place)
+
+    def taken(self, lab: Lab) -> list[str]:
+        """What is in the engine already under a name of the course, and was there before this place."""
+        return [*cluster.taken(self.place), *engine_objects.taken(self.place)] if lab.needs_engine else []
+
+    def others(self) -> list[str]:
+        """What appeared in the engine since this place began, and is not the course's."""
+        return [*cluster.others(self.place), *engine_objects.others(self.place)]
+
+    def reset(self, lab: Lab) -> list[str]:
+        """Remove what the steps of a lab make outside of its folder. Returns what was removed."""
+        removed = self._remove_from_engine(clusters=lab.clusters, containers=lab.containers)
+        return removed + self.reset_vms(lab.vms)
+
     def reset_vms(self, names: tuple[str, ...]) -> list[str]:
         """Remove these VMs, and every guest that plain QEMU runs from the lab's folder. Returns what was removed."""
         removed = self.remove_vms(names)
@@ -144,8 +168,9 @@ class World:
         return removed
 
     def clean(self) -> list[str]:
-        """Remove every guest, job, login and socket of this place. Returns what was removed."""
-        removed = self.remove_vms(tuple(path.name for path in sorted(self.place.vms.glob("*")) if path.is_dir()))
+        """Remove every guest, cluster, container, job, login and socket of this place. Returns what was removed."""
+        removed = self._remove_from_engine(clusters=None, containers=True)
+        removed += self.remove_vms(tuple(path.name for path in sorted(self.place.vms.glob("*")) if path.is_dir()))
         removed += [self._end(guest) for guest in self.guests()]
         for name in jobs.running(self.place):
             jobs.stop(self.place, name)
@@ -164,9 +189,16 @@ class World:
         return [
             *(f"VM process {g.process.pid} ({g.name or 'plain QEMU'})" for g in self.guests()),
             *(f"VM folder {path.name}" for path in sorted(self.place.vms.glob("*")) if path.is_dir()),
+            *cluster.leftovers(self.place),
+            *engine_objects.leftovers(self.place),
             *(f"background job {name}" for name in jobs.running(self.place)),
             *(f"socket {path}" for path in self._sockets()),
         ]
+
+    def _remove_from_engine(self, *, clusters: tuple[str, ...] | None, containers: bool) -> list[str]:
+        """Remove these clusters (None: all of this place) and, if so wished, its containers, images and volumes."""
+        removed = cluster.remove_all(self.place, clusters) if clusters != () else []
+        return removed + (engine_objects.remove_all(self.place) if containers else [])
 
     def _sockets(self) -> list[Path]:
         return [path for path in sorted(self.place.sockets.glob("**/*")) if not path.is_dir()]

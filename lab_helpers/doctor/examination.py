@@ -11,32 +11,10 @@ from functools import partial
 
 from lab_helpers.core.errors import LabError
 from lab_helpers.core.settings import Place
-from lab_helpers.doctor import machine, programs
+from lab_helpers.doctor import engine, images, machine, programs
 from lab_helpers.doctor.report import Finding, Level, Report
 
 Probe = Callable[[Place], Finding]
-
-
-def guest_image(place: Place) -> Finding:
-    """The guest's disk: here or not, and how it came here."""
-    from lab_helpers.images.guest_image import TYPICAL_S, find_guest_image
-
-    image = find_guest_image(place)
-    if image is None:
-        return Finding(
-            id="GUEST-IMAGE",
-            level=Level.NOTE,
-            title="Guest disk",
-            saw=f"not here yet; making it takes about {TYPICAL_S} s",
-            advice="lab prepare 01",
-        )
-    return Finding(
-        id="GUEST-IMAGE",
-        level=Level.OK,
-        title="Guest disk",
-        saw=f"{image.key}, {image.way}",
-        facts={"key": image.key, "folder": str(image.folder), "way": image.way},
-    )
 
 
 def state_writable(place: Place) -> Finding:
@@ -68,25 +46,41 @@ CHECKS: dict[str, Probe] = {
     "SSH": programs.ssh_programs,
     "CURL": programs.curl,
     "IMAGE-BUILDER": programs.image_builder,
-    "GUEST-IMAGE": guest_image,
-    "ENGINE": programs.engine,
+    "GUEST-IMAGE": images.guest_image,
+    "ENGINE": engine.engine,
+    "ENGINE-GROUP": engine.group,
+    "ENGINE-PLAIN": engine.plain,
+    "ENGINE-PRIVILEGED": engine.privileged,
+    "ENGINE-STORAGE": engine.storage,
+    "CGROUP": engine.cgroup,
+    "INOTIFY": engine.inotify,
+    "REGISTRY": images.registry,
+    "BASE-IMAGE": images.base_image,
+    "KIND": images.kind,
+    "KUBECTL": images.kubectl,
+    "NODE-IMAGE": images.node_image,
     "BROWSER": programs.browser,
     "POSTGRESQL": programs.postgresql,
 }
 """Every finding's ID and the probe that makes it, in the order in which a report shows them."""
 
 FOR_TESTS: dict[str, Probe] = {
+    "ENGINE": partial(engine.engine, missing_level=Level.FAIL),
+    "ENGINE-GROUP": partial(engine.group, denied_level=Level.FAIL),
+    "ENGINE-PLAIN": partial(engine.plain, broken_level=Level.FAIL),
+    "ENGINE-PRIVILEGED": partial(engine.privileged, broken_level=Level.FAIL),
     "BROWSER": partial(programs.browser, missing_level=Level.FAIL),
     "POSTGRESQL": partial(programs.postgresql, missing_level=Level.FAIL),
 }
-"""What only the tests need: worth a note to a learner, required of who runs the tests."""
+"""What is required of who runs the tests; to a learner it is worth a note, or a warning until a lab needs it."""
 
 
 def examine(place: Place, *, for_tests: bool = False) -> Report:
-    """Look at everything; takes a second or two, and changes nothing."""
+    """Look at everything; takes a second or two. It leaves nothing behind, in the engine neither."""
     began = time.monotonic()
     checks = {**CHECKS, **FOR_TESTS} if for_tests else CHECKS
-    with ThreadPoolExecutor(max_workers=8) as pool:
+    engine.forget()
+    with ThreadPoolExecutor(max_workers=len(checks)) as pool:
         findings = list(pool.map(lambda item: _look(place, *item), checks.items()))
     return Report(findings=tuple(findings), seconds=round(time.monotonic() - began, 2))
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from lab_helpers.core.errors import ToolError
 from lab_helpers.core.processes import find_program, run
 from lab_helpers.core.settings import Place, offline
 from lab_helpers.doctor.report import Fact, Finding, Level
@@ -195,6 +194,7 @@ def curl(place: Place) -> Finding:
 
 def image_builder(place: Place) -> Finding:
     """Linux builds the guest's disk itself where mmdebstrap is or can be had, else a container does."""
+    from lab_helpers.doctor import engine  # which asks this module what could be installed
     from lab_helpers.images.guest_image import find_guest_image
 
     needed = Level.NOTE if find_guest_image(place) else Level.FAIL
@@ -208,10 +208,10 @@ def image_builder(place: Place) -> Finding:
             level=needed,
             title=IMAGE_BUILDER.title,
             saw="neither mmdebstrap nor a container engine that answers; one of them makes the guest's disk",
-            advice=how_to_get_docker(),
+            advice=engine.how_to_get_one(),
         )
-    if docker := engine_version():
-        saw = f"in a container, by Docker {docker}"
+    if find_program("docker") and (facts := engine.look().facts):
+        saw = f"in a container, by {facts.product} {facts.version}"
         return Finding(id="IMAGE-BUILDER", level=Level.OK, title=IMAGE_BUILDER.title, saw=saw)
     return finding
 
@@ -251,54 +251,6 @@ def _lines(path: str) -> list[str]:
         return Path(path).read_text().splitlines()
     except OSError:
         return []
-
-
-def engine(place: Place) -> Finding:
-    """The container engine. Labs 00 and 01 do without it."""
-    del place
-    version = engine_version()
-    program = identify("docker")
-    facts = _facts([program] if program else [])
-    if version:
-        assert program is not None
-        saw = f"Docker {version} answers; client {program.version} ({program.origin})"
-        return Finding(
-            id="ENGINE", level=Level.OK, title="Container engine", saw=saw, facts={**facts, "engine": version}
-        )
-    return Finding(
-        id="ENGINE",
-        level=Level.NOTE,
-        title="Container engine",
-        saw="the program docker is here, but no engine answers" if program else "no docker here",
-        advice=f"not needed for labs 00 and 01; for the ones after them: {how_to_get_docker(program is not None)}",
-        facts=facts,
-    )
-
-
-@cache
-def engine_version() -> str:
-    """The version of the Docker engine that answers; empty when none does."""
-    if find_program("docker") is None:
-        return ""
-    try:
-        done = run(["docker", "version", "--format", "{{.Server.Version}}"], check=False, timeout_s=1.5)
-    except ToolError:
-        return ""
-    return done.out.strip() if done.ok else ""
-
-
-def how_to_get_docker(has_client: bool = False) -> str:
-    """What to do for a container engine on this system."""
-    if sys.platform == "darwin":
-        return (
-            "start Docker Desktop or Colima" if has_client else "install Docker Desktop, or: brew install colima docker"
-        )
-    if "microsoft" in os.uname().release.lower():
-        return "install Docker Desktop on Windows and switch on its WSL integration, or: sudo apt-get install docker.io"
-    if has_client:
-        return "sudo systemctl start docker, and be in the group docker"
-    names = {"apt": "docker.io", "dnf": "moby-engine", "pacman": "docker", "zypper": "docker"}
-    return f"{how_to_install({key: (name,) for key, name in names.items()})}, and be in the group docker"
 
 
 def browser(place: Place, *, missing_level: Level = Level.NOTE) -> Finding:

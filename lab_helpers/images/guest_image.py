@@ -6,22 +6,20 @@ by the hash of its recipe. The build is a process of its own: if we are killed i
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import re
-import signal
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab_helpers.core.errors import LabError, MachineError, ToolError
+from lab_helpers.core.errors import LabError, MachineError
 from lab_helpers.core.events import Note, Progress, Tell, silent
-from lab_helpers.core.processes import find_program, pasteable, run
+from lab_helpers.core.processes import find_program, run
 from lab_helpers.core.settings import Place, offline
 from lab_helpers.core.store import locked
+from lab_helpers.images.build_process import run_build
 from lab_helpers.tools.qemu import host_arch
 
 RECIPE = Path(__file__).parent / "guest"
@@ -141,7 +139,6 @@ def _builder(folder: Path) -> tuple[list[str], str]:
 
 
 def _build(argv: list[str], folder: Path, arch: str, way: str, lock: int, tell: Tell) -> None:
-    log = folder.with_name(f"{folder.name}.log")
     settings = {
         "LAB_RECIPE": str(RECIPE),
         "LAB_OUT": str(folder),
@@ -152,40 +149,16 @@ def _build(argv: list[str], folder: Path, arch: str, way: str, lock: int, tell: 
         "LAB_DISK_SIZE": DISK_SIZE,
         "LAB_WAY": f"built {way}",
     }
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            pass_fds=(lock,),
-            env={**os.environ, **settings},
-        )
-    try:
-        while True:
-            try:
-                code = process.wait(0.5)
-                break
-            except subprocess.TimeoutExpired:
-                tell(_progress(log))
-    except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        raise
-    if code != 0:
-        raise ToolError(
-            "The guest disk could not be built.",
-            command=pasteable(argv),
-            output=log.read_text(errors="replace"),
-            code=code,
-            do=f"the whole log is in {log}; is the network there? `lab doctor` looks; then run `lab prepare 01` again",
-        )
+    run_build(
+        argv,
+        what="The guest disk",
+        log=folder.with_name(f"{folder.name}.log"),
+        settings=settings,
+        lock=lock,
+        progress=_progress,
+        again="lab prepare 01",
+        tell=tell,
+    )
 
 
 _PHASES = (

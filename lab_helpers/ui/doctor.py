@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SYMBOLS = {Level.OK: "✔", Level.NOTE: "·", Level.WARN: "!", Level.FAIL: "✘"}
 STYLES = {Level.OK: "met", Level.NOTE: "quiet", Level.WARN: "unmet", Level.FAIL: "BROKEN"}
-LABEL_WIDTH = 17
+LABEL_WIDTH = 20
 
 
 def report_lines(report: Report) -> list[Line]:

@@ -113,9 +113,13 @@ def build_lines(report: BuildReport) -> list[Line]:
 
 
 def clean_lines(cleaned: Cleaned) -> list[Line]:
-    """What was removed, and what was found and left alone."""
+    """What was removed, what could not be, and what appeared meanwhile that the course did not make."""
     lines = [Line(f"removed {what}") for what in cleaned.removed] or [Line("Nothing of the course was left to remove.")]
-    if cleaned.left:
-        lines.append(Line("Left alone, since the course did not make it:", style="head"))
-        lines += [Line(what, indent=2) for what in cleaned.left]
+    for head, found in (
+        ("Still there:", cleaned.left),
+        ("Left alone, since the course did not make it:", cleaned.others),
+    ):
+        if found:
+            lines.append(Line(head, style="head"))
+            lines += [Line(what, indent=2) for what in found]
     return lines

@@ -1,4 +1,4 @@
-"""What the learner's notebook calls: check, hint, predict. Each shows a widget and says the same in plain text."""
+"""What the learner's notebook calls: check, hint, watch, predict. Each shows a widget, and the same as text."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from lab_helpers.core.settings import Place, place
 if TYPE_CHECKING:
     from lab_helpers.course.declare import Lab
     from lab_helpers.ui.checks import Answer
+    from lab_helpers.ui.panel import VerdictPanel
 
 P = ParamSpec("P")
 
@@ -52,14 +53,29 @@ def hint(task: str = "") -> None:
 
 
 def _answer(question: Callable[[Place, Lab, str], Answer], task: str) -> None:
+    _, _, panel = _asked(question, task)
+    _display(panel.widget, panel.text)
+
+
+def _asked(question: Callable[[Place, Lab, str], Answer], task: str) -> tuple[Place, Lab, VerdictPanel]:
     from lab_helpers.ui.panel import VerdictPanel
 
     here, lab = _this_lab()
     if not task or not isinstance(task, str):
         example = next(iter(lab.tasks), "task")
         raise UsageError("Which task?", why=f"the tasks are {', '.join(lab.tasks)}", do=f'write check("{example}")')
-    panel = VerdictPanel(here, lab, question(here, lab, task))
+    return here, lab, VerdictPanel(here, lab, question(here, lab, task))
+
+
+@_guarded
+def watch(task: str = "") -> None:
+    """Check the task now and again whenever something changes, until it passes. The cell is done at once."""
+    from lab_helpers.ui.checks import ask_check
+    from lab_helpers.ui.watched import follow
+
+    here, lab, panel = _asked(ask_check, task)
     _display(panel.widget, panel.text)
+    follow(here, lab, panel)
 
 
 @_guarded

@@ -7,6 +7,7 @@ Every value that comes from outside is escaped.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Sequence
 from html import escape
 from importlib import import_module
@@ -134,23 +135,42 @@ class VerdictPanel:
         self._body = widgets.HTML()
         self._hint = widgets.Button(description="Hint", icon="lightbulb-o")
         self._again = widgets.Button(description="Check again", icon="refresh")
-        self._hint.on_click(lambda _: self._ask(ask_hint))
-        self._again.on_click(lambda _: self._ask(ask_check))
-        buttons = widgets.HBox([self._hint, self._again], layout=widgets.Layout(flex_flow="row wrap"))
+        self._stop = widgets.Button(description="Stop watching", icon="eye-slash")
+        self._asking = threading.Lock()
+        self._hint.on_click(lambda _: self.ask(ask_hint))
+        self._again.on_click(lambda _: self.ask(ask_check))
+        self._stop.on_click(lambda _: self._stop_watching() if self._stop_watching else None)
+        row = [self._hint, self._again, self._stop]
+        buttons = widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap"))
+        self.watched(None)
         self.widget = widgets.VBox([self._body, buttons])
         self._show(answer)
 
-    def _ask(self, question: Callable[[Place, Lab, str], Answer]) -> None:
-        self._hint.disabled = self._again.disabled = True
-        self._again.description = "Looking ..."
-        try:
-            self._show(question(self._place, self._lab, self._task))
-        except Exception as error:  # noqa: BLE001 - a click has no cell that could show it
-            reason = f'<p class="reason">{_prose(str(named(error)))}</p>'
-            self._body.value = _frame("<b>This did not work</b>", reason, COLOURS[Outcome.BROKEN])
-        finally:
-            self._again.description = "Check again"
-            self._hint.disabled = self._again.disabled = False
+    @property
+    def task(self) -> str:
+        return self._task
+
+    def ask(self, question: Callable[[Place, Lab, str], Answer]) -> Verdict | None:
+        """Ask and show the answer; None when that did not work, which is shown as well. Any thread may call it."""
+        with self._asking:
+            self._hint.disabled = self._again.disabled = True
+            self._again.description = "Looking ..."
+            try:
+                answer = question(self._place, self._lab, self._task)
+                self._show(answer)
+            except Exception as error:  # noqa: BLE001 - a click has no cell that could show it
+                reason = f'<p class="reason">{_prose(str(named(error)))}</p>'
+                self._body.value = _frame("<b>This did not work</b>", reason, COLOURS[Outcome.BROKEN])
+                return None
+            finally:
+                self._again.description = "Check again"
+                self._hint.disabled = self._again.disabled = False
+        return answer.verdict
+
+    def watched(self, stop: Callable[[], None] | None) -> None:
+        """Show the button that calls `stop`, while somebody watches the task; None: nobody does."""
+        self._stop_watching = stop
+        self._stop.layout.display = "" if stop else "none"
 
     def _show(self, answer: Answer) -> None:
         self.text = verdict_text(answer.verdict, answer.hints, more=f'hint("{self._task}")' if answer.more else "")

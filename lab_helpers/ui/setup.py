@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from lab_helpers.doctor import Report
     from lab_helpers.ui.terminal import Screen
 
+FIRST_LABS = ("00", "01")
+"""What setup itself prepares; `lab prepare` does the others."""
 CACHES = ("images", "tools", "bin")
 """What the course keeps below LAB_HOME."""
 
@@ -24,7 +26,7 @@ def run_setup(place: Place, *, yes: bool, for_tests: bool, screen: Screen) -> Ex
     `for_tests` asks for what the tests need as well, and opens nothing. Run again it finds all of it done, and takes
     seconds. Raises MachineError when something that is required is still missing in the end.
     """
-    from lab_helpers.images.guest_image import guest_image
+    from lab_helpers.course.engine import all_labs, prepare
     from lab_helpers.ui.doctor import report_lines
     from lab_helpers.ui.jupyter import install_kernel, open_course
 
@@ -36,7 +38,9 @@ def run_setup(place: Place, *, yes: bool, for_tests: bool, screen: Screen) -> Ex
             finding=failed[0].id,
             do="follow the advice beside each ✘ above, then run the same again",
         )
-    guest_image(place, screen.tell)
+    for lab in all_labs(place):
+        if for_tests or lab.name[:2] in FIRST_LABS:
+            prepare(place, lab, screen.tell)
     install_kernel(place)
     if not for_tests:
         opened = open_course(place, tell=screen.tell)
@@ -53,7 +57,7 @@ def _cured(place: Place, *, yes: bool, for_tests: bool, screen: Screen) -> Repor
 
     screen.tell(Progress("looking at this machine", typical_s=2))
     report = examine(place, for_tests=for_tests)
-    steps = plan(report)
+    steps = plan(place, report)
     if not steps:
         return report
     screen.show(finding_lines(finding for finding in report.findings if finding.fixable))
@@ -66,13 +70,13 @@ def _cured(place: Place, *, yes: bool, for_tests: bool, screen: Screen) -> Repor
 
 
 def run_uninstall(place: Place, *, yes: bool, caches: bool, screen: Screen) -> ExitCode:
-    """Undo the setup of this checkout: its VMs, its JupyterLab, its state and its environment.
+    """Undo the setup of this checkout: its VMs, its JupyterLab, its state and its environment, the engine it started.
 
     The caches, which other checkouts share, go with `caches` or when that is confirmed. The learner's work goes only
     when that is confirmed. Packages of the system stay; the command that removes them is shown.
     """
     from lab_helpers.course.workspace import clean_all
-    from lab_helpers.doctor import installed_by_us
+    from lab_helpers.doctor import installed_by_us, retire
     from lab_helpers.ui.jupyter import stop_jupyter
 
     if place.state != place.root / ".lab":
@@ -87,6 +91,7 @@ def run_uninstall(place: Place, *, yes: bool, caches: bool, screen: Screen) -> E
     packages = installed_by_us(place)
     left = list(clean_all(place, screen.tell).left)
     stop_jupyter(place)
+    left += retire(place, screen.tell)
     for folder in _chosen(place, caches=caches, screen=screen):
         left += _remove(folder)
     if place.home.is_dir() and not any(place.home.iterdir()):

@@ -50,6 +50,20 @@ def test_a_good_lab_is_proven_and_leaves_nothing(tmp_path: Path, monkeypatch: py
     assert [case.get("name") for case in cases] == ["greet", "count", "as a whole"]
 
 
+def test_what_others_have_under_a_name_of_the_lab_is_in_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = checkout(tmp_path, monkeypatch)
+    build(place, run=True, rules=RULES)
+    (tmp_path / "taken").touch()
+    report = prove(place, ["1"], rules=RULES)
+    assert [miss.what for miss in report.misses] == [
+        "The lab 01-toy cannot run here: the container pinboard is there already."
+    ]
+    assert report.exit_code is ExitCode.NOT_YET
+    assert not report.labs[0].tasks[0].fail_first, "nothing was run"
+
+
 def _files(root: Path) -> set[str]:
     """Everything in a checkout, save for the lock that says whose turn it is."""
     return {str(path) for path in root.rglob("*") if path.name not in ("prove.lock",)}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from lab_helpers.core.settings import Place
+from lab_helpers.course.declare import Lab
 from lab_helpers.course.engine import WorldFor, check_task
 from lab_helpers.course.rules import Rules
 
@@ -32,8 +33,11 @@ class ToyWorld:
     def machines(self) -> Path:
         return self.place.state / "machines"
 
-    def reset_vms(self, names: tuple[str, ...]) -> list[str]:
-        gone = [name for name in names if (self.machines / name).exists()]
+    def begin(self, lab: Lab | None = None) -> None:
+        """Nothing has to be remembered of what was there before."""
+
+    def reset(self, lab: Lab) -> list[str]:
+        gone = [name for name in lab.vms if (self.machines / name).exists()]
         for name in gone:
             (self.machines / name).unlink()
         return gone
@@ -45,6 +49,13 @@ class ToyWorld:
 
     def leftovers(self) -> list[str]:
         return [f"machine {path.name}" for path in sorted(self.machines.glob("*"))]
+
+    def others(self) -> list[str]:
+        return []
+
+    def taken(self, lab: Lab) -> list[str]:
+        del lab
+        return ["the container pinboard"] if (self.place.root / "taken").exists() else []
 
 
 def toy_world(place: Place, lab: str) -> Any:

@@ -32,10 +32,10 @@ def debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeApt:
     return fake
 
 
-def test_a_plan_names_each_package_once_and_only_what_can_be_cured(debian: FakeApt) -> None:
+def test_a_plan_names_each_package_once_and_only_what_can_be_cured(place: Place, debian: FakeApt) -> None:
     report = Report(findings=(need("QEMU", "a", "b"), need("SSH", "b"), need("DISK", fixable=False)))
-    assert plan(report) == ["install packages: sudo apt-get install --no-install-recommends a b"]
-    assert plan(Report(findings=(need("DISK", fixable=False),))) == []
+    assert plan(place, report) == ["install packages: sudo apt-get install --no-install-recommends a b"]
+    assert plan(place, Report(findings=(need("DISK", fixable=False),))) == []
 
 
 def test_what_was_installed_is_written_down_and_what_was_there_is_not(place: Place, debian: FakeApt) -> None:

@@ -46,6 +46,7 @@ def test_the_ids_are_a_contract() -> None:
     assert set(CHECKS) >= {
         *("HOST", "PYTHON", "STATE-WRITABLE", "ACCEL", "MEMORY", "DISK", "PORTS", "NETWORK"),
         *("QEMU", "SSH", "CURL", "IMAGE-BUILDER", "GUEST-IMAGE", "ENGINE", "BROWSER", "POSTGRESQL"),
+        *("ENGINE-GROUP", "ENGINE-PLAIN", "ENGINE-PRIVILEGED", "ENGINE-STORAGE", "CGROUP", "INOTIFY"),
     }
 
 

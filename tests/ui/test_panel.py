@@ -12,6 +12,7 @@ from lab_helpers.course.progress import prediction
 from lab_helpers.course.verdict import CriterionResult, Evidence, Outcome, Verdict
 from lab_helpers.ui.checks import Answer, ask_check
 from lab_helpers.ui.panel import PredictionPanel, VerdictPanel, verdict_html
+from lab_helpers.ui.watched import follow
 
 LAB = "00-start"
 
@@ -61,7 +62,7 @@ def test_a_check_can_be_asked_again_and_for_hints(place: Place) -> None:
     lab = load_lab(place, LAB)
     panel = VerdictPanel(place, lab, ask_check(place, lab, "first-check"))
     body, buttons = panel.widget.children
-    hint, again = buttons.children
+    hint, again, _ = buttons.children
     assert "NOT YET" in body.value
     assert body.value.count('class="hint"') == panel.text.count("Hint:") == 1
 
@@ -104,3 +105,29 @@ def test_a_locked_prediction_stays(place: Place) -> None:
     again = PredictionPanel(place, LAB, "swappiness", choices)
     assert again.text == panel.text
     assert [type(child).__name__ for child in again.widget.children] == ["HTML"]
+
+
+def test_a_watched_task_is_looked_at_again_by_itself_until_it_passes(place: Place) -> None:
+    lab = load_lab(place, LAB)
+    panel = VerdictPanel(place, lab, ask_check(place, lab, "first-check"))
+    stop_button = panel.widget.children[1].children[2]
+    assert stop_button.layout.display == "none"
+    thread = follow(place, lab, panel)
+    assert stop_button.layout.display == ""
+    (place.work / LAB / "desk" / "hello.txt").write_text("Ada\n")
+    thread.join(30)
+    assert "PASSED" in panel.text
+    assert stop_button.layout.display == "none"
+
+
+def test_a_watch_is_stopped_by_its_button_and_by_a_newer_one(place: Place) -> None:
+    lab = load_lab(place, LAB)
+    panel = VerdictPanel(place, lab, ask_check(place, lab, "first-check"))
+    older, newer = follow(place, lab, panel), follow(place, lab, panel)
+    older.join(30)
+    assert newer.is_alive()
+    assert panel.widget.children[1].children[2].layout.display == ""
+    panel.widget.children[1].children[2].click()
+    newer.join(30)
+    assert not newer.is_alive()
+    assert "NOT YET" in panel.text

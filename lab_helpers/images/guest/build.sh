@@ -9,8 +9,11 @@ part=$LAB_OUT.part
 scratch=$part/scratch
 mode=root
 as_root=
+# In a mount namespace of its own: what a killed build has mounted is gone with it.
+apart="unshare --mount --propagation private"
 if [ "$(id -u)" != 0 ]; then
     mode=unshare
+    apart=
     as_root="mmdebstrap --unshare-helper"
     # The ids with which a user builds may neither enter a home folder that is closed nor write to what the user owns.
     scratch=${TMPDIR:-/var/tmp}/lab-$(id -u)-${LAB_OUT##*/}
@@ -47,7 +50,7 @@ cp -R "$LAB_RECIPE" "$scratch/recipe"
 chmod -R a+rX "$scratch/recipe"
 export LAB_RECIPE="$scratch/recipe"
 step 1 "downloading and installing Debian packages"
-mmdebstrap --mode=$mode --architectures="$LAB_ARCH" --variant=apt --include="$LAB_PACKAGES" --format=directory \
+$apart mmdebstrap --mode=$mode --architectures="$LAB_ARCH" --variant=apt --include="$LAB_PACKAGES" --format=directory \
     --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Retries "3"' \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \

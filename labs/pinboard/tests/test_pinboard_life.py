@@ -19,7 +19,7 @@ def test_an_idle_service_stops_at_once(start: StartService, tmp_path: Path, numb
     service = start(f"sqlite:///{tmp_path}/board.db").wait_until_ready()
     begun = time.monotonic()
     assert service.stop(number) == 0
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 5  # and not the grace that a request in progress has
     assert service.log_lines()[-1]["msg"] == "stopped"
 
 

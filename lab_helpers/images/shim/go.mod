@@ -1,0 +1,3 @@
+module vm-to-kubernetes/shim
+
+go 1.21

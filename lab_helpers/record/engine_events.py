@@ -1,0 +1,92 @@
+"""Writes down what the container engine says: containers that are made, start, die, are killed for memory or removed.
+
+It is one background job for each place: `python -m lab_helpers.record.engine_events SINCE`. When the engine goes away,
+it waits for it, and asks for what happened meanwhile: the engine remembers its last 256 events as long as it runs.
+Events: https://docs.docker.com/reference/cli/docker/system/events/
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from lab_helpers.core import journal
+from lab_helpers.core.errors import LabError, MachineError
+from lab_helpers.core.processes import ProcessId
+from lab_helpers.core.settings import Place, place
+from lab_helpers.core.store import now
+from lab_helpers.core.waiting import wait_for
+from lab_helpers.record import jobs
+from lab_helpers.tools.engine import Engine, find_engine
+
+JOB = "recorder-engine"
+BY = "engine"
+KINDS = {
+    "container": (
+        *("create", "start", "die", "oom", "kill", "stop", "restart", "pause", "unpause", "rename", "update"),
+        *("destroy", "health_status"),
+    ),
+    "image": ("import", "load", "pull", "tag", "untag", "delete"),
+    "network": ("create", "connect", "disconnect", "destroy"),
+    "volume": ("create", "mount", "unmount", "destroy"),
+}
+"""What is written down; an `exec` in a container, which every health check is, would fill the journal."""
+
+
+def follow(place: Place) -> ProcessId:
+    """See that the engine's events are written into the journal, from now on or from the last one that is there."""
+    argv = [sys.executable, "-P", "-m", "lab_helpers.record.engine_events", repr(now())]
+    return jobs.start(place, JOB, argv)
+
+
+def record(place: Place, since: float) -> None:
+    """Write the engine's events into the journal until the place is gone: all since the last one that is there, or
+    since that time (seconds since the epoch) where there is none yet.
+    """
+    known = [event["at_ns"] for event in journal.read(place.journal) if event.get("by") == BY]
+    last = max(known, default=int(since * 1e9))
+    while place.state.is_dir():
+        try:
+            engine = wait_for(find_engine, "an engine", timeout_s=math.inf, interval_s=1)
+            for event in _events(engine, last + 1):
+                _write(place, event)
+                last = int(event["timeNano"])
+        except MachineError:
+            continue  # it went away while it was asked
+
+
+def _events(engine: Engine, since_ns: int) -> Iterator[dict[str, Any]]:
+    """Its events from then on, until it goes away."""
+    import requests
+
+    with engine.client() as client:
+        try:
+            yield from client.events(since=f"{since_ns // 10**9}.{since_ns % 10**9:09d}", decode=True)
+        except requests.RequestException:
+            return
+
+
+def _write(place: Place, event: dict[str, Any]) -> None:
+    kind, _, more = str(event.get("Action", "")).partition(":")
+    what = str(event.get("Type"))
+    if kind not in KINDS.get(what, ()):
+        return
+    actor = event.get("Actor") or {}
+    given = actor.get("Attributes") or {}
+    facts: dict[str, Any] = {"id": actor.get("ID", ""), "at_ns": int(event["timeNano"])}
+    facts |= {key: given[key] for key in ("image", "signal", "container", "oldName") if key in given}
+    if "exitCode" in given:
+        facts["exit_code"] = int(given["exitCode"])
+    if more:
+        facts["status"] = more.strip()
+    name = given.get("name") or actor.get("ID", "")
+    journal.write(place.journal, f"{what}:{name}", kind, by=BY, **facts)
+
+
+if __name__ == "__main__":
+    try:
+        record(place(), float(sys.argv[1]))
+    except LabError as error:
+        sys.exit(str(error))
