@@ -306,13 +306,11 @@ def env() -> None:
     """The environment for your shell: eval "$(lab env)"."""
     import shlex
 
-    from lab_helpers.tools.engine import find_engine
-    from lab_helpers.ui.jupyter import install_wrappers
+    from lab_helpers.ui.jupyter import install_wrappers, learner_environment
 
     here = place()
     install_wrappers(here)
-    engine = find_engine()
-    names = {**here.env(), **(engine.environment if engine else {})}
+    names = learner_environment(here)
     _screen().say("\n".join(f"export {name}={shlex.quote(value)}" for name, value in names.items()))
 
 

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lab_helpers.boundaries.engine_objects import LABEL, moment, sort_out
+from lab_helpers.boundaries.engine_objects import moment, sort_out
 from lab_helpers.core import host
 from lab_helpers.core.errors import MachineError
 from lab_helpers.core.settings import Place
 from lab_helpers.images.base_image import BASE
-from lab_helpers.tools.engine import Engine, need_engine
+from lab_helpers.tools.engine import LABEL, Engine, need_engine
 
 if TYPE_CHECKING:
     import docker

@@ -26,15 +26,14 @@ from pydantic import BaseModel, ConfigDict
 from lab_helpers.core.settings import Place
 from lab_helpers.core.store import locked, write_atomic
 from lab_helpers.core.waiting import wait_for
-from lab_helpers.tools.engine import find_engine
+from lab_helpers.tools.engine import LABEL, find_engine
+from lab_helpers.tools.kind import CLUSTER_LABEL
 
 if TYPE_CHECKING:
     import docker
 
-LABEL = "vm-to-kubernetes"
 NAMESPACE = "lab.local/"
 RESERVED = re.compile(r"pinboard(-.*)?")
-KIND_LABEL = "io.x-k8s.kind.cluster"
 COMPOSE_LABEL = "com.docker.compose.project"
 BUILT_IN_NETWORKS = ("bridge", "host", "none", "ingress", "docker_gwbridge", "podman")
 GOING_S = 20
@@ -180,7 +179,7 @@ def _known(place: Place, client: docker.DockerClient, things: Iterable[Thing]) -
 def _things(client: docker.DockerClient) -> list[Thing]:
     """Everything in the engine but the engine's own networks, and those of kind with its volumes."""
     listed = client.api.containers(all=True)
-    nodes = [facts for facts in listed if KIND_LABEL in (facts.get("Labels") or {})]
+    nodes = [facts for facts in listed if CLUSTER_LABEL in (facts.get("Labels") or {})]
     volumes_of_kind = {mount.get("Name") for facts in nodes for mount in facts.get("Mounts") or ()}
     networks_of_kind = {name for facts in nodes for name in _networks(facts)} | {"kind"}
     found = [
@@ -257,7 +256,7 @@ def sort_out(place: Place, client: docker.DockerClient) -> Sorted:
     older: list[Thing] = []
     others: list[Thing] = []
     for thing in things:
-        if thing.sort == "image" or KIND_LABEL in thing.labels:
+        if thing.sort == "image" or CLUSTER_LABEL in thing.labels:
             continue
         if known.holds(thing):
             older.append(thing)

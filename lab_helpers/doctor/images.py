@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lab_helpers.core.settings import Place
+from lab_helpers.doctor import engine
 from lab_helpers.doctor.report import Finding, Level
 
 if TYPE_CHECKING:
+    from lab_helpers.images.own_image import OwnImage
     from lab_helpers.images.programs import Tool
+    from lab_helpers.tools.engine import Engine
 
 
 def guest_image(place: Place) -> Finding:
@@ -30,33 +34,25 @@ def guest_image(place: Place) -> Finding:
 def base_image(place: Place) -> Finding:
     """The image that the labs' Dockerfiles build upon."""
     from lab_helpers.images.base_image import BASE, find_base_image
-    from lab_helpers.tools.engine import find_engine
 
     del place
-    title, engine = "Base container image", find_engine()
-    image = find_base_image(engine) if engine else None
-    if image is None:
-        saw = f"{BASE} is not in the engine yet" if engine else "no engine to hold it"
-        return _missing("BASE-IMAGE", title, saw, "02")
-    return Finding(
-        id="BASE-IMAGE", level=Level.OK, title=title, saw=f"{image.tag}, {image.way}", facts={"way": image.way}
-    )
+    return _in_engine("BASE-IMAGE", "Base container image", BASE, find_base_image, "02")
 
 
 def node_image(place: Place) -> Finding:
     """The image of kind's nodes."""
     from lab_helpers.images.node_image import NODE, find_node_image
-    from lab_helpers.tools.engine import find_engine
 
     del place
-    title, engine = "Node image for kind", find_engine()
-    image = find_node_image(engine) if engine else None
+    return _in_engine("NODE-IMAGE", "Node image for kind", NODE, find_node_image, "05")
+
+
+def _in_engine(name: str, title: str, tag: str, find: Callable[[Engine], OwnImage | None], lab: str) -> Finding:
+    seen = engine.look().engine
+    image = find(seen) if seen else None
     if image is None:
-        saw = f"{NODE} is not in the engine yet" if engine else "no engine to hold it"
-        return _missing("NODE-IMAGE", title, saw, "05")
-    return Finding(
-        id="NODE-IMAGE", level=Level.OK, title=title, saw=f"{image.tag}, {image.way}", facts={"way": image.way}
-    )
+        return _missing(name, title, f"{tag} is not in the engine yet" if seen else "no engine to hold it", lab)
+    return Finding(id=name, level=Level.OK, title=title, saw=f"{image.tag}, {image.way}", facts={"way": image.way})
 
 
 def kind(place: Place) -> Finding:

@@ -17,8 +17,7 @@ import shlex
 import sys
 import tarfile
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,8 +27,9 @@ from lab_helpers.core.processes import find_program
 from lab_helpers.core.settings import Place, offline
 from lab_helpers.core.store import locked
 from lab_helpers.images.build_process import run_build
+from lab_helpers.images.own_image import OwnImage, find_own_image
 from lab_helpers.images.registry import DEBIAN, engine_says, pull
-from lab_helpers.tools.engine import Engine, need_engine
+from lab_helpers.tools.engine import LABEL, Engine, need_engine
 
 if TYPE_CHECKING:
     import docker
@@ -46,25 +46,10 @@ CONFIG = (
     "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8",
     'CMD ["python3"]',
 )
-LABEL = "vm-to-kubernetes"
 TYPICAL_S = 40
 IMPORT_S = 5
 APT_SILENCE_S = 300
 """A build that says nothing for so long, in seconds, is given up: apt itself gives up a mirror sooner."""
-
-
-@dataclass(frozen=True)
-class BaseImage:
-    """The base image as the engine has it."""
-
-    tag: str
-    id: str
-    key: str
-    """Which recipe it was made by."""
-    way: str
-    """How it was made, for the doctor."""
-    seconds: float
-    """How long that took."""
 
 
 def image_key(arch: str) -> str:
@@ -76,23 +61,12 @@ def image_key(arch: str) -> str:
     return f"base-{arch}-{digest.hexdigest()[:12]}"
 
 
-def find_base_image(engine: Engine) -> BaseImage | None:
+def find_base_image(engine: Engine) -> OwnImage | None:
     """The base image of today's recipe, if the engine has it already."""
-    import docker
-
-    with engine.client() as client:
-        try:
-            image = client.images.get(BASE)
-        except docker.errors.NotFound:
-            return None
-    labels = image.labels
-    key = labels.get(f"{LABEL}.key", "")
-    if key != image_key(str(image.attrs.get("Architecture", ""))):
-        return None
-    return BaseImage(BASE, str(image.id), key, labels.get(f"{LABEL}.way", ""), float(labels.get(f"{LABEL}.seconds", 0)))
+    return find_own_image(engine, BASE, image_key)
 
 
-def base_image(place: Place, tell: Tell = silent) -> BaseImage:
+def base_image(place: Place, tell: Tell = silent) -> OwnImage:
     """The base image of today's recipe, made if need be (about TYPICAL_S seconds, or a few out of the cache).
 
     Raises MachineError when no engine answers (ENGINE), or when this machine can neither get nor build it, or is told
@@ -199,21 +173,45 @@ def _build_tar(tar: Path, lock: int, tell: Tell) -> None:
             "LAB_REGISTRY), or on Debian and Ubuntu: sudo apt-get install mmdebstrap debian-archive-keyring uidmap",
         )
     tell(Note("The base image is built from Debian packages on this machine; this happens once."))
+    build_debian(
+        tar,
+        tar.stem.split("-")[1],
+        PACKAGES,
+        what="The base image",
+        progress=_progress,
+        lock=lock,
+        again="lab prepare 02",
+        tell=tell,
+    )
+
+
+def build_debian(
+    tar: Path,
+    arch: str,
+    packages: Iterable[str],
+    *,
+    what: str,
+    progress: Callable[[Path], Progress],
+    lock: int,
+    again: str,
+    tell: Tell,
+) -> None:
+    """Make a tar of a small Debian with these packages. For the rest see build_process.run_build."""
     run_build(
         [str(RECIPE / "build.sh")],
-        what="The base image",
+        what=what,
         log=tar.with_suffix(".log"),
         settings={
             "LAB_RECIPE": str(RECIPE),
             "LAB_OUT": str(tar),
-            "LAB_ARCH": tar.stem.split("-")[1],
+            "LAB_ARCH": arch,
             "LAB_SUITE": SUITE,
-            "LAB_PACKAGES": ",".join(PACKAGES),
+            "LAB_PACKAGES": ",".join(packages),
             "LAB_WAY": "built from Debian packages on this machine",
         },
         lock=lock,
-        progress=_progress,
-        again="lab prepare 02",
+        progress=progress,
+        again=again,
         tell=tell,
     )
 

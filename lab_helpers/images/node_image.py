@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from lab_helpers.core.errors import LabError, MachineError
@@ -25,6 +25,7 @@ from lab_helpers.core.store import locked
 from lab_helpers.images import base_image
 from lab_helpers.images.build_process import run_build
 from lab_helpers.images.go_builds import GROUPS, KUBERNETES, NODE_GROUPS, SOURCES, built, folder_of, host
+from lab_helpers.images.own_image import OwnImage, find_own_image
 from lab_helpers.images.programs import KIND
 from lab_helpers.images.registry import Reference, pull
 from lab_helpers.images.toolchain import caches, go_environment, go_program
@@ -45,29 +46,13 @@ METRICS = {
     )
 }
 RECIPE = Path(__file__).parent / "node"
-SUITE = "trixie"
 PACKAGES = (
     *("systemd", "conntrack", "iptables", "nftables", "iproute2", "ethtool", "util-linux", "mount", "kmod"),
     *("libseccomp2", "pigz", "e2fsprogs", "bash", "ca-certificates", "curl", "jq", "procps", "containerd", "runc"),
     *("ipset", "socat", "netbase", "hostname", "busybox-static"),
 )
-LABEL = "vm-to-kubernetes"
 TYPICAL_S = 900
 """How long building it takes on two cores, in seconds; from a registry it is a minute or two."""
-
-
-@dataclass(frozen=True)
-class NodeImage:
-    """The node image as the engine has it."""
-
-    tag: str
-    id: str
-    key: str
-    """Which recipe it was made by."""
-    way: str
-    """How it was made, for the doctor."""
-    seconds: float
-    """How long that took."""
 
 
 def image_key(arch: str) -> str:
@@ -80,23 +65,12 @@ def image_key(arch: str) -> str:
     return f"node-{arch}-{digest.hexdigest()[:12]}"
 
 
-def find_node_image(engine: Engine) -> NodeImage | None:
+def find_node_image(engine: Engine) -> OwnImage | None:
     """The node image of today's recipe, if the engine has it already."""
-    import docker
-
-    with engine.client() as client:
-        try:
-            image = client.images.get(NODE)
-        except docker.errors.ImageNotFound:
-            return None
-    labels = image.labels
-    key = labels.get(f"{LABEL}.key", "")
-    if key != image_key(str(image.attrs.get("Architecture", ""))):
-        return None
-    return NodeImage(NODE, str(image.id), key, labels.get(f"{LABEL}.way", ""), float(labels.get(f"{LABEL}.seconds", 0)))
+    return find_own_image(engine, NODE, image_key)
 
 
-def node_image(place: Place, tell: Tell = silent) -> NodeImage:
+def node_image(place: Place, tell: Tell = silent) -> OwnImage:
     """The node image of today's recipe, made if need be (TYPICAL_S seconds where no registry answers).
 
     Raises MachineError when no engine answers (ENGINE), or when this machine can neither get nor build it, or is told
@@ -248,7 +222,7 @@ def _kind_files(place: Place, tell: Tell) -> Path:
 
 def debian_key(arch: str) -> str:
     """The name of today's Debian below the node image, for amd64 or arm64."""
-    digest = hashlib.sha256(json.dumps([arch, SUITE, PACKAGES]).encode())
+    digest = hashlib.sha256(json.dumps([arch, base_image.SUITE, PACKAGES]).encode())
     for name in ("build.sh", "trim.sh"):
         digest.update((base_image.RECIPE / name).read_bytes())
     return f"node-debian-{arch}-{digest.hexdigest()[:12]}"
@@ -258,20 +232,13 @@ def _debian(tar: Path, arch: str, lock: int, tell: Tell) -> None:
     """Have the tar of the node's Debian in the cache."""
     if tar.exists():
         return
-    run_build(
-        [str(base_image.RECIPE / "build.sh")],
+    base_image.build_debian(
+        tar,
+        arch,
+        PACKAGES,
         what="The node image's Debian",
-        log=tar.with_suffix(".log"),
-        settings={
-            "LAB_RECIPE": str(base_image.RECIPE),
-            "LAB_OUT": str(tar),
-            "LAB_ARCH": arch,
-            "LAB_SUITE": SUITE,
-            "LAB_PACKAGES": ",".join(PACKAGES),
-            "LAB_WAY": "built from Debian packages on this machine",
-        },
-        lock=lock,
         progress=lambda _: Progress("Debian's packages", typical_s=60),
+        lock=lock,
         again="lab prepare 05",
         tell=tell,
     )

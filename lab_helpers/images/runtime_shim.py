@@ -66,7 +66,7 @@ def put_in_front(place: Place, daemon: Daemon, tell: Tell = silent) -> Path:
 def take_away(daemon: Daemon) -> None:
     """Undo `put_in_front`; where that was not done, nothing happens."""
     dockerd.unset_runtime(daemon, NAME)
-    if daemon.programs.is_dir():
+    if is_in_front(daemon):
         run(apt.as_root(["rm", "-rf", daemon.programs]))
 
 

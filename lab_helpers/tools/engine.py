@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PING_S = 3
 """How long an engine may take to answer, in seconds."""
+LABEL = "vm-to-kubernetes"
+"""The label of all that the course itself makes in an engine; its value says what for."""
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 
 

@@ -15,12 +15,11 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lab_helpers.tools.engine import Engine
+from lab_helpers.tools.engine import LABEL, Engine
 
 if TYPE_CHECKING:
     import docker
 
-LABEL = "vm-to-kubernetes"
 PURPOSE = "probe"
 REPOSITORY = "lab.local/probe"
 LIMIT_S = 20

@@ -45,6 +45,14 @@ class Opened:
     fresh: bool
 
 
+def learner_environment(place: Place) -> dict[str, str]:
+    """The environment of the learner's commands: the place's own, and the way to an engine that docker cannot find."""
+    from lab_helpers.tools.engine import find_engine
+
+    engine = find_engine()
+    return {**place.env(), **(engine.environment if engine else {})}
+
+
 def install_kernel(place: Place) -> Path:
     """Write the course's kernelspec into this Python environment and the ssh wrappers; returns the kernelspec's folder.
 

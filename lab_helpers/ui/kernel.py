@@ -17,13 +17,10 @@ def main() -> None:
 
     from lab_helpers.core.processes import find_program
     from lab_helpers.core.settings import place
-    from lab_helpers.tools.engine import find_engine
-    from lab_helpers.ui.jupyter import install_wrappers
+    from lab_helpers.ui.jupyter import install_wrappers, learner_environment
 
     here = place()
-    os.environ.update(here.env())
-    if engine := find_engine():
-        os.environ.update(engine.environment)
+    os.environ.update(learner_environment(here))
     # The `!` lines of the lessons run in one and the same shell, whichever the learner logs in with.
     os.environ["SHELL"] = str(find_program("bash") or "/bin/sh")
     os.environ.setdefault("IPYTHONDIR", str(here.state / "ipython"))

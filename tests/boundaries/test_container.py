@@ -26,14 +26,15 @@ from lab_helpers.boundaries.container import (
     image_of,
     images,
 )
-from lab_helpers.boundaries.engine_objects import KIND_LABEL, LABEL, moment, read_baseline, record_baseline
+from lab_helpers.boundaries.engine_objects import moment, read_baseline, record_baseline
 from lab_helpers.core import host
 from lab_helpers.core.errors import MachineError
 from lab_helpers.core.settings import CHECKOUT, Place
 from lab_helpers.core.waiting import wait_for
 from lab_helpers.images.base_image import BASE
 from lab_helpers.tools import dockerd
-from lab_helpers.tools.engine import Engine, find_engine
+from lab_helpers.tools.engine import LABEL, Engine, find_engine
+from lab_helpers.tools.kind import CLUSTER_LABEL
 from tests.fakes.own_engine import own_daemon
 
 NOWHERE = "unix:///nonexistent/docker.sock"
@@ -254,9 +255,9 @@ def test_what_other_people_have_is_never_touched(here: Place, client: docker.Doc
     client.networks.create("theirs")
     client.volumes.create("theirs")
     client.volumes.create("pinboards")
-    start("pinboard-control-plane", "theirs:1", labels={KIND_LABEL: "pinboard"}, volumes=["pinboard-of-kind:/var"])
+    start("pinboard-control-plane", "theirs:1", labels={CLUSTER_LABEL: "pinboard"}, volumes=["pinboard-of-kind:/var"])
     built(client, "lab.local/cache:1", "RUN touch /cache")
-    start("kinds-other-node", "lab.local/cache:1", labels={KIND_LABEL: "other"})
+    start("kinds-other-node", "lab.local/cache:1", labels={CLUSTER_LABEL: "other"})
     built(client, "lab.local/cache:1", "RUN touch /newer-cache")
     start("builder", labels={LABEL: "a builder"})
     not_ours = everything(client)
