@@ -39,6 +39,7 @@ def kill(daemon: Daemon) -> None:
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_it_is_started_once_found_again_and_ended(own: tuple[Place, Daemon], monkeypatch: pytest.MonkeyPatch) -> None:
     place, daemon = own
@@ -65,6 +66,7 @@ def test_it_is_started_once_found_again_and_ended(own: tuple[Place, Daemon], mon
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_what_a_killed_one_left_is_no_obstacle(own: tuple[Place, Daemon]) -> None:
     place, daemon = own
@@ -80,6 +82,7 @@ def test_what_a_killed_one_left_is_no_obstacle(own: tuple[Place, Daemon]) -> Non
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_one_that_cannot_start_says_why_and_soon(own: tuple[Place, Daemon]) -> None:
     place, daemon = own
@@ -92,6 +95,7 @@ def test_one_that_cannot_start_says_why_and_soon(own: tuple[Place, Daemon]) -> N
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_it_takes_on_a_runtime_and_gives_it_back(own: tuple[Place, Daemon], tmp_path: Path) -> None:
     place, daemon = own
