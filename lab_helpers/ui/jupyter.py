@@ -84,8 +84,8 @@ while [ $left -gt 0 ]; do
         options:-c | options:--context | options:--config | options:-H | options:--host | options:-l | \
             options:--log-level | options:--tlscacert | options:--tlscert | options:--tlskey) seen=value ;;
         options:-*) ;;
-        options:run | options:create | options:build | container:run | container:create | image:build | builder:build | \
-            buildx:build | volume:create | network:create) set -- "$@" --label {label} && seen=all ;;
+        options:run | options:create | options:build | container:run | container:create | image:build | \\
+            builder:build | buildx:build | volume:create | network:create) set -- "$@" --label {label} && seen=all ;;
         options:container | options:image | options:builder | options:buildx | options:volume | options:network)
             seen=$word ;;
         *) seen=all ;;
