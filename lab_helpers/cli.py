@@ -6,20 +6,20 @@ Exit codes: 0 passed, 1 not yet, 2 usage, 3 environment, 4 broken, 130 interrupt
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lab_helpers.core.errors import ExitCode
 from lab_helpers.core.settings import place
+from lab_helpers.ui import author_commands
+from lab_helpers.ui.command_parts import AsJson, LabName, LabNames, MaybeTask, TaskName, Yes
+from lab_helpers.ui.command_parts import print_json as _print_json
+from lab_helpers.ui.command_parts import screen as _screen
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from lab_helpers.course.verdict import Verdict
     from lab_helpers.ui.checks import Answer
-    from lab_helpers.ui.terminal import Screen
 
 app = typer.Typer(
     name="lab",
@@ -29,23 +29,6 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-LabName = Annotated[str, typer.Argument(metavar="LAB", help="the lab: its name or its number")]
-LabNames = Annotated[list[str] | None, typer.Argument(metavar="LAB...", help="labs, by name or number; none: all")]
-TaskName = Annotated[str, typer.Argument(metavar="TASK", help="the task")]
-MaybeTask = Annotated[str | None, typer.Argument(metavar="TASK", help="the task; none: all of the lab")]
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON, as docs/schema describes it")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
-
-
-def _screen() -> Screen:
-    from lab_helpers.ui.terminal import Screen
-
-    return Screen()
-
-
-def _print_json(model: BaseModel) -> None:
-    print(model.model_dump_json(indent=2))  # noqa: T201 - stdout is for the program that asked
 
 
 @app.callback(invoke_without_command=True)
@@ -154,22 +137,6 @@ def prepare(labs: LabNames = None) -> None:
 
 
 @app.command()
-def build(
-    labs: LabNames = None,
-    run: Annotated[bool, typer.Option("--run", help="run the solutions for their reference outputs")] = False,
-    check_only: Annotated[bool, typer.Option("--check", help="write nothing; fail when a notebook is stale")] = False,
-) -> None:
-    """For authors: make the notebooks from the sources."""
-    from lab_helpers.course.build import build as build_labs
-    from lab_helpers.ui.listing import build_lines
-
-    with _screen() as screen:
-        report = build_labs(place(), labs or (), run=run, check=check_only, tell=screen.tell)
-        screen.show(build_lines(report))
-    raise typer.Exit(report.exit_code)
-
-
-@app.command()
 def check(lab: LabName, task: MaybeTask = None, as_json: AsJson = False) -> None:
     """Say whether a task is done. Without TASK: all of the lab."""
     from lab_helpers.course import engine
@@ -258,41 +225,6 @@ def clean() -> None:
         screen.show(clean_lines(clean_all(place(), tell=screen.tell)))
 
 
-@app.command()
-def prove(
-    labs: LabNames = None,
-    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="write a JUnit report")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Prove that the labs' checks can be trusted.
-
-    Each check fails first, the solution passes it, every near miss is rejected, and nothing is left over."""
-    from lab_helpers.core.store import write_atomic
-    from lab_helpers.course.prove import prove as prove_labs
-    from lab_helpers.ui.listing import proof_lines
-
-    with _screen() as screen:
-        report = prove_labs(place(), labs or (), tell=screen.tell)
-        if junit is not None:
-            write_atomic(junit, report.junit())
-        if as_json:
-            _print_json(report)
-        else:
-            screen.show(proof_lines(report))
-    raise typer.Exit(report.exit_code)
-
-
-@app.command()
-def bench(
-    measures: Annotated[list[str] | None, typer.Argument(metavar="[MEASURE]...", help="none: all")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure the times that the course promises, as ratios."""
-    from lab_helpers.ui.bench import run_bench
-
-    raise typer.Exit(run_bench(place(), measures or [], as_json))
-
-
 @app.command(add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def vm(context: typer.Context) -> None:
     """Virtual machines. More: lab vm --help."""
@@ -315,15 +247,6 @@ def env() -> None:
 
 
 @app.command()
-def test(full: Annotated[bool, typer.Option("--full", help="also what takes long")] = False) -> None:
-    """Run all tests of the course, as CI does."""
-    from lab_helpers.ui.selftest import run_tests
-
-    with _screen() as screen:
-        raise typer.Exit(run_tests(place(), full=full, screen=screen))
-
-
-@app.command()
 def uninstall(
     yes: Yes = False,
     caches: Annotated[bool, typer.Option("--caches", help="also what other checkouts share")] = False,
@@ -333,6 +256,9 @@ def uninstall(
 
     with _screen() as screen:
         raise typer.Exit(run_uninstall(place(), yes=yes, caches=caches, screen=screen))
+
+
+author_commands.register(app)
 
 
 def main() -> None:

@@ -28,7 +28,6 @@ COMMANDS = [
     "status",
     "open",
     "prepare",
-    "build",
     "check",
     "watch",
     "hint",
@@ -36,7 +35,7 @@ COMMANDS = [
     "reset",
     "clean",
 ]
-COMMANDS += ["prove", "bench", "vm", "env", "test", "uninstall"]
+COMMANDS += ["vm", "env", "uninstall", "build", "prove", "bench", "test"]
 
 
 @pytest.fixture
