@@ -112,6 +112,7 @@ def open_(
 ) -> None:
     """Open a lab's notebook in JupyterLab."""
     from lab_helpers.ui.jupyter import open_course, stop_jupyter
+    from lab_helpers.ui.resume import tell_lost
 
     with _screen() as screen:
         if stop:
@@ -121,6 +122,19 @@ def open_(
             return
         opened = open_course(place(), lab, browser=browser, tell=screen.tell)
         screen.say(f"{opened.url}\nJupyterLab goes on in the background; `lab open --stop` ends it.")
+        tell_lost(place(), lab, screen)
+
+
+@app.command()
+def resume(
+    lab: Annotated[str | None, typer.Argument(metavar="LAB", help="none: the lab where you were")] = None,
+    yes: Yes = False,
+) -> None:
+    """After a pause: where you were, and bring back what is off."""
+    from lab_helpers.ui.resume import run_resume
+
+    with _screen() as screen:
+        raise typer.Exit(run_resume(place(), lab, yes=yes, screen=screen))
 
 
 @app.command()

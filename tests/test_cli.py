@@ -27,6 +27,7 @@ COMMANDS = [
     "list",
     "status",
     "open",
+    "resume",
     "prepare",
     "check",
     "watch",

@@ -19,6 +19,7 @@ from lab_helpers.boundaries.guest import Guest, endpoint, running_guests
 from lab_helpers.core import journal
 from lab_helpers.core.errors import LabError, MachineError, ToolError, UsageError
 from lab_helpers.core.events import Progress, Tell, silent
+from lab_helpers.core.host import boot_id
 from lab_helpers.core.ports import free_port, is_free
 from lab_helpers.core.processes import pasteable, run, start_detached
 from lab_helpers.core.settings import Place
@@ -188,7 +189,7 @@ class Vm:
         guest, ours = self.guest(), False
         if guest is None:
             guest, ours = self._launch(saved_state)
-            journal.write(self.place.journal, f"vm:{self.name}", "start", pid=guest.process.pid)
+            journal.write(self.place.journal, f"vm:{self.name}", "start", pid=guest.process.pid, boot=boot_id())
         elif guest.qmp and guest.status() == "paused":
             guest.qmp.execute("cont")
         began = time.monotonic()

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from lab_helpers.core import journal
 from lab_helpers.core.errors import LabError, MachineError
 from lab_helpers.core.processes import ProcessId
 from lab_helpers.core.settings import Place, place
-from lab_helpers.core.store import now
+from lab_helpers.core.store import Record, now
 from lab_helpers.core.waiting import wait_for
 from lab_helpers.record import jobs
-from lab_helpers.tools.engine import Engine, find_engine
+from lab_helpers.tools.engine import Engine, find_engine, need_engine
 
 JOB = "recorder-engine"
 BY = "engine"
+GONE = "engine-gone"
+"""The kind of what is written when the engine does not speak any more. By then it has stopped its containers."""
 KINDS = {
     "container": (
         *("create", "start", "die", "oom", "kill", "stop", "restart", "pause", "unpause", "rename", "update"),
@@ -45,16 +47,33 @@ def record(place: Place, since: float) -> None:
     """Write the engine's events into the journal until the place is gone: all since the last one that is there, or
     since that time (seconds since the epoch) where there is none yet.
     """
-    known = [event["at_ns"] for event in journal.read(place.journal) if event.get("by") == BY]
-    last = max(known, default=int(since * 1e9))
+    last = _last(journal.read(place.journal), since)
     while place.state.is_dir():
         try:
             engine = wait_for(find_engine, "an engine", timeout_s=math.inf, interval_s=1)
             for event in _events(engine, last + 1):
                 _write(place, event)
                 last = int(event["timeNano"])
+            journal.write(place.journal, "engine", GONE, by=BY, at_ns=max(last, int(now() * 1e9)))
         except MachineError:
             continue  # it went away while it was asked
+
+
+def _last(known: Iterable[Record], since: float) -> int:
+    return max((event["at_ns"] for event in known if event.get("by") == BY), default=int(since * 1e9))
+
+
+def missed(known: Iterable[Record]) -> list[Record]:
+    """The engine's events that are not among these records of the journal: nobody may have followed it for a while.
+
+    Raises MachineError (ENGINE).
+    """
+    last = _last(known, 0) + 1
+    with need_engine().client(timeout_s=20) as client:
+        since = f"{last // 10**9}.{last % 10**9:09d}"
+        found = list(client.events(since=since, until=f"{now():.3f}", decode=True))
+    records = (_record(event) for event in found if int(event["timeNano"]) >= last)
+    return [record for record in records if record]
 
 
 def _events(engine: Engine, since_ns: int) -> Iterator[dict[str, Any]]:
@@ -69,20 +88,26 @@ def _events(engine: Engine, since_ns: int) -> Iterator[dict[str, Any]]:
 
 
 def _write(place: Place, event: dict[str, Any]) -> None:
+    if record := _record(event):
+        journal.write(place.journal, **record)
+
+
+def _record(event: dict[str, Any]) -> Record | None:
+    """An event as the journal has it; None for one that it does not have."""
     kind, _, more = str(event.get("Action", "")).partition(":")
     what = str(event.get("Type"))
     if kind not in KINDS.get(what, ()):
-        return
+        return None
     actor = event.get("Actor") or {}
     given = actor.get("Attributes") or {}
-    facts: dict[str, Any] = {"id": actor.get("ID", ""), "at_ns": int(event["timeNano"])}
+    facts: Record = {"id": actor.get("ID", ""), "at_ns": int(event["timeNano"])}
     facts |= {key: given[key] for key in ("image", "signal", "container", "oldName") if key in given}
     if "exitCode" in given:
         facts["exit_code"] = int(given["exitCode"])
     if more:
         facts["status"] = more.strip()
     name = given.get("name") or actor.get("ID", "")
-    journal.write(place.journal, f"{what}:{name}", kind, by=BY, **facts)
+    return {"source": f"{what}:{name}", "kind": kind, "by": BY, **facts}
 
 
 if __name__ == "__main__":

@@ -124,6 +124,12 @@ def running_jupyter(place: Place) -> int | None:
     return port if _answers(port, _token(place)) else None
 
 
+def lost_jupyter(place: Place) -> bool:
+    """True when this place's JupyterLab ended and nobody had stopped it with `lab open --stop`."""
+    record = _record(place)
+    return record is not None and not _process(record).alive()
+
+
 def _busy_jupyter(place: Place) -> int | None:
     """The port of one that runs and answers late: a killed `lab open` had just started it, or the machine is busy.
 
