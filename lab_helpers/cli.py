@@ -33,8 +33,16 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def _alone(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
+    if context.invoked_subcommand is not None:
+        return
+    screen = _screen()
+    if not screen.interactive:
         _show_status()
+        return
+    from lab_helpers.ui.terminal_board import run_board
+
+    with screen:
+        raise typer.Exit(run_board(place(), screen))
 
 
 @app.command()
@@ -55,11 +63,14 @@ def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="apply the safe cures first")] = False,
 ) -> None:
     """What this machine can do and lacks, with advice."""
+    from lab_helpers.core.events import Progress
     from lab_helpers.doctor import examine
     from lab_helpers.doctor import fix as cure
     from lab_helpers.ui.doctor import report_lines
 
     with _screen() as screen:
+        if screen.interactive:
+            screen.tell(Progress("looking at this machine", typical_s=3))
         report = examine(place())
         if fix:
             cure(place(), report, screen.tell)
@@ -138,12 +149,19 @@ def resume(
 
 
 @app.command()
-def prepare(labs: LabNames = None) -> None:
+def prepare(
+    labs: LabNames = None,
+    everything: Annotated[bool, typer.Option("--all", help="for all labs: shows sizes, asks, goes on")] = False,
+    yes: Yes = False,
+) -> None:
     """Get ahead of time what labs build upon. It may take minutes."""
     from lab_helpers.course import engine
+    from lab_helpers.ui.prepare import run_prepare_all
 
     here = place()
     with _screen() as screen:
+        if everything:
+            raise typer.Exit(run_prepare_all(here, yes=yes, screen=screen))
         chosen = [engine.load_lab(here, name) for name in labs] if labs else engine.all_labs(here)
         for lab in chosen:
             engine.prepare(here, lab, tell=screen.tell)
@@ -277,11 +295,12 @@ author_commands.register(app)
 
 def main() -> None:
     """The entry point: runs `lab` and never shows a traceback, whatever happens."""
-    from lab_helpers.ui.failures import safe_streams, say_failure
+    from lab_helpers.ui.failures import safe_streams, say_damage, say_failure
 
     safe_streams()
     try:
         code = _run()
+        say_damage()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last line of defence: a sentence for the user
         code = say_failure(error)
     raise SystemExit(code)

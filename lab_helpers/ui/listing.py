@@ -48,7 +48,7 @@ def status_lines(board: Board) -> list[Line]:
         score = f"{lab.passed} of {len(lab.tasks)} tasks, {points_text(lab.points, lab.total)}"
         lines.append(Line(f"{symbol} {lab.name}  {lab.title}: {score}; {time_text(lab)}", style=style))
         if len(board.labs) == 1 or ((lab.opened or lab is coming) and not lab.done):
-            lines += _task_lines(lab)
+            lines += task_lines(lab)
     lines.append(Line(""))
     lines += running_lines(board)
     lines.append(Line(next_step(coming), style="hint"))
@@ -81,7 +81,8 @@ def lost_lines(board: Board) -> list[Line]:
     return [*first, Line(f"Off, and it was on: {what}. `lab resume` brings it back.", style="unmet")]
 
 
-def _task_lines(lab: LabRow) -> list[Line]:
+def task_lines(lab: LabRow) -> list[Line]:
+    """The tasks of one lab, with what the learner has of them."""
     lines = []
     for task in lab.tasks:
         tried = f", {task.tries} tries" if task.tries > 1 and not task.passed else ""
