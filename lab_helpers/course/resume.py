@@ -201,7 +201,7 @@ def ended(identity: str, exit_code: int, events: Iterable[Record]) -> tuple[Stat
                 on, known, by_hand = False, True, _at(event)
             case "die":
                 on, known = False, True
-    if lost or on or (exit_code == LOST and not by_hand):
+    if lost or on or (exit_code == LOST and not known):
         return State.LOST, "the machine or the engine went down with it"
     return State.OFF, "you stopped it" if by_hand else "it ended by itself" if known else "nobody saw how it ended"
 
