@@ -189,7 +189,8 @@ def ended(identity: str, exit_code: int, events: Iterable[Record]) -> tuple[Stat
         kind = event.get("kind")
         if kind == engine_events.GONE:
             # What it stops while it shuts down, it has stopped by then; on its return it ends what outlived it.
-            lost = lost or on or bool(by_hand and _at(event) - by_hand <= GOING_S)
+            stopped_it = by_hand and not event.get("implied") and _at(event) - by_hand <= GOING_S
+            lost = lost or on or bool(stopped_it)
         if event.get("id") != identity:
             continue
         match kind:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from lab_helpers.core import journal
@@ -23,6 +23,8 @@ from lab_helpers.tools.engine import Engine, find_engine, need_engine
 
 JOB = "recorder-engine"
 BY = "engine"
+MEMORY = 256
+"""How many events the engine remembers."""
 GONE = "engine-gone"
 """The kind of what is written when the engine does not speak any more. By then it has stopped its containers."""
 KINDS = {
@@ -47,10 +49,12 @@ def record(place: Place, since: float) -> None:
     """Write the engine's events into the journal until the place is gone: all since the last one that is there, or
     since that time (seconds since the epoch) where there is none yet.
     """
-    last = _last(journal.read(place.journal), since)
     while place.state.is_dir():
         try:
             engine = wait_for(find_engine, "an engine", timeout_s=math.inf, interval_s=1)
+            for event in missed(journal.read(place.journal), since):
+                journal.write(place.journal, **event)
+            last = _last(journal.read(place.journal), since)
             for event in _events(engine, last + 1):
                 _write(place, event)
                 last = int(event["timeNano"])
@@ -63,17 +67,21 @@ def _last(known: Iterable[Record], since: float) -> int:
     return max((event["at_ns"] for event in known if event.get("by") == BY), default=int(since * 1e9))
 
 
-def missed(known: Iterable[Record]) -> list[Record]:
+def missed(known: Sequence[Record], since: float = 0) -> list[Record]:
     """The engine's events that are not among these records of the journal: nobody may have followed it for a while.
 
-    Raises MachineError (ENGINE).
+    Without such records, those since that time. An engine that does not remember the last one has been started anew:
+    then its going away, at an unknown time, comes first (`implied`). Raises MachineError (ENGINE).
     """
-    last = _last(known, 0) + 1
+    last = _last(known, since)
     with need_engine().client(timeout_s=20) as client:
-        since = f"{last // 10**9}.{last % 10**9:09d}"
-        found = list(client.events(since=since, until=f"{now():.3f}", decode=True))
-    records = (_record(event) for event in found if int(event["timeNano"]) >= last)
-    return [record for record in records if record]
+        remembered = list(client.events(since=1, until=f"{now():.3f}", decode=True))
+    found = [record for event in remembered if int(event["timeNano"]) > last and (record := _record(event))]
+    theirs = [event for event in known if event.get("by") == BY]
+    anew = bool(theirs) and theirs[-1]["kind"] != GONE and len(remembered) < MEMORY
+    if anew and not any(int(event["timeNano"]) <= last for event in remembered):
+        found.insert(0, {"source": "engine", "kind": GONE, "by": BY, "at_ns": last + 1, "implied": True})
+    return found
 
 
 def _events(engine: Engine, since_ns: int) -> Iterator[dict[str, Any]]:

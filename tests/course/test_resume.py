@@ -87,6 +87,8 @@ GONE = engine_events.GONE
         ([at(1, "start"), at(5, "kill", signal="1"), at(9, "die")], 0, State.OFF, "ended by itself"),
         ([at(1, "start"), *stopped(9), at(20, GONE, "")], 143, State.LOST, "went down with it"),
         ([at(1, "start"), *stopped(9), at(3600, GONE, "")], 143, State.OFF, "you stopped it"),
+        ([at(1, "start"), *stopped(9), {**at(9, GONE, ""), "implied": True}], 143, State.OFF, "you stopped it"),
+        ([at(1, "start"), {**at(1, GONE, ""), "implied": True}, *stopped(90)], 143, State.LOST, "went down with it"),
         ([at(1, "start"), *stopped(9), at(12, "start"), *stopped(60)], 143, State.OFF, "you stopped it"),
         ([at(1, "start"), at(9, GONE, ""), *stopped(70)], 137, State.LOST, "went down with it"),
         ([at(1, "start"), at(9, "die"), at(12, GONE, "")], 0, State.OFF, "ended by itself"),
