@@ -6,20 +6,20 @@ Exit codes: 0 passed, 1 not yet, 2 usage, 3 environment, 4 broken, 130 interrupt
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lab_helpers.core.errors import ExitCode
 from lab_helpers.core.settings import place
+from lab_helpers.ui import author_commands
+from lab_helpers.ui.command_parts import AsJson, LabName, LabNames, MaybeTask, TaskName, Yes
+from lab_helpers.ui.command_parts import print_json as _print_json
+from lab_helpers.ui.command_parts import screen as _screen
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from lab_helpers.course.verdict import Verdict
     from lab_helpers.ui.checks import Answer
-    from lab_helpers.ui.terminal import Screen
 
 app = typer.Typer(
     name="lab",
@@ -30,28 +30,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-LabName = Annotated[str, typer.Argument(metavar="LAB", help="the lab: its name or its number")]
-LabNames = Annotated[list[str] | None, typer.Argument(metavar="LAB...", help="labs, by name or number; none: all")]
-TaskName = Annotated[str, typer.Argument(metavar="TASK", help="the task")]
-MaybeTask = Annotated[str | None, typer.Argument(metavar="TASK", help="the task; none: all of the lab")]
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON, as docs/schema describes it")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
-
-
-def _screen() -> Screen:
-    from lab_helpers.ui.terminal import Screen
-
-    return Screen()
-
-
-def _print_json(model: BaseModel) -> None:
-    print(model.model_dump_json(indent=2))  # noqa: T201 - stdout is for the program that asked
-
 
 @app.callback(invoke_without_command=True)
 def _alone(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
+    if context.invoked_subcommand is not None:
+        return
+    screen = _screen()
+    if not screen.interactive:
         _show_status()
+        return
+    from lab_helpers.ui.terminal_board import run_board
+
+    with screen:
+        raise typer.Exit(run_board(place(), screen))
 
 
 @app.command()
@@ -72,11 +63,14 @@ def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="apply the safe cures first")] = False,
 ) -> None:
     """What this machine can do and lacks, with advice."""
+    from lab_helpers.core.events import Progress
     from lab_helpers.doctor import examine
     from lab_helpers.doctor import fix as cure
     from lab_helpers.ui.doctor import report_lines
 
     with _screen() as screen:
+        if screen.interactive:
+            screen.tell(Progress("looking at this machine", typical_s=3))
         report = examine(place())
         if fix:
             cure(place(), report, screen.tell)
@@ -129,6 +123,7 @@ def open_(
 ) -> None:
     """Open a lab's notebook in JupyterLab."""
     from lab_helpers.ui.jupyter import open_course, stop_jupyter
+    from lab_helpers.ui.resume import tell_lost
 
     with _screen() as screen:
         if stop:
@@ -138,35 +133,39 @@ def open_(
             return
         opened = open_course(place(), lab, browser=browser, tell=screen.tell)
         screen.say(f"{opened.url}\nJupyterLab goes on in the background; `lab open --stop` ends it.")
+        tell_lost(place(), lab, screen)
 
 
 @app.command()
-def prepare(labs: LabNames = None) -> None:
+def resume(
+    lab: Annotated[str | None, typer.Argument(metavar="LAB", help="none: the lab where you were")] = None,
+    yes: Yes = False,
+) -> None:
+    """After a pause: where you were, and bring back what is off."""
+    from lab_helpers.ui.resume import run_resume
+
+    with _screen() as screen:
+        raise typer.Exit(run_resume(place(), lab, yes=yes, screen=screen))
+
+
+@app.command()
+def prepare(
+    labs: LabNames = None,
+    everything: Annotated[bool, typer.Option("--all", help="for all labs: shows sizes, asks, goes on")] = False,
+    yes: Yes = False,
+) -> None:
     """Get ahead of time what labs build upon. It may take minutes."""
     from lab_helpers.course import engine
+    from lab_helpers.ui.prepare import run_prepare_all
 
     here = place()
     with _screen() as screen:
+        if everything:
+            raise typer.Exit(run_prepare_all(here, yes=yes, screen=screen))
         chosen = [engine.load_lab(here, name) for name in labs] if labs else engine.all_labs(here)
         for lab in chosen:
             engine.prepare(here, lab, tell=screen.tell)
         screen.say(f"Ready: {', '.join(lab.name for lab in chosen)}")
-
-
-@app.command()
-def build(
-    labs: LabNames = None,
-    run: Annotated[bool, typer.Option("--run", help="run the solutions for their reference outputs")] = False,
-    check_only: Annotated[bool, typer.Option("--check", help="write nothing; fail when a notebook is stale")] = False,
-) -> None:
-    """For authors: make the notebooks from the sources."""
-    from lab_helpers.course.build import build as build_labs
-    from lab_helpers.ui.listing import build_lines
-
-    with _screen() as screen:
-        report = build_labs(place(), labs or (), run=run, check=check_only, tell=screen.tell)
-        screen.show(build_lines(report))
-    raise typer.Exit(report.exit_code)
 
 
 @app.command()
@@ -258,41 +257,6 @@ def clean() -> None:
         screen.show(clean_lines(clean_all(place(), tell=screen.tell)))
 
 
-@app.command()
-def prove(
-    labs: LabNames = None,
-    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="write a JUnit report")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Prove that the labs' checks can be trusted.
-
-    Each check fails first, the solution passes it, every near miss is rejected, and nothing is left over."""
-    from lab_helpers.core.store import write_atomic
-    from lab_helpers.course.prove import prove as prove_labs
-    from lab_helpers.ui.listing import proof_lines
-
-    with _screen() as screen:
-        report = prove_labs(place(), labs or (), tell=screen.tell)
-        if junit is not None:
-            write_atomic(junit, report.junit())
-        if as_json:
-            _print_json(report)
-        else:
-            screen.show(proof_lines(report))
-    raise typer.Exit(report.exit_code)
-
-
-@app.command()
-def bench(
-    measures: Annotated[list[str] | None, typer.Argument(metavar="[MEASURE]...", help="none: all")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure the times that the course promises, as ratios."""
-    from lab_helpers.ui.bench import run_bench
-
-    raise typer.Exit(run_bench(place(), measures or [], as_json))
-
-
 @app.command(add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def vm(context: typer.Context) -> None:
     """Virtual machines. More: lab vm --help."""
@@ -315,15 +279,6 @@ def env() -> None:
 
 
 @app.command()
-def test(full: Annotated[bool, typer.Option("--full", help="also what takes long")] = False) -> None:
-    """Run all tests of the course, as CI does."""
-    from lab_helpers.ui.selftest import run_tests
-
-    with _screen() as screen:
-        raise typer.Exit(run_tests(place(), full=full, screen=screen))
-
-
-@app.command()
 def uninstall(
     yes: Yes = False,
     caches: Annotated[bool, typer.Option("--caches", help="also what other checkouts share")] = False,
@@ -335,13 +290,17 @@ def uninstall(
         raise typer.Exit(run_uninstall(place(), yes=yes, caches=caches, screen=screen))
 
 
+author_commands.register(app)
+
+
 def main() -> None:
     """The entry point: runs `lab` and never shows a traceback, whatever happens."""
-    from lab_helpers.ui.failures import safe_streams, say_failure
+    from lab_helpers.ui.failures import safe_streams, say_damage, say_failure
 
     safe_streams()
     try:
         code = _run()
+        say_damage()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last line of defence: a sentence for the user
         code = say_failure(error)
     raise SystemExit(code)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from lab_helpers.core.settings import WRAPPERS
+from lab_helpers.core.settings import WRAPPERS, Place
 from lab_helpers.core.waiting import wait_for
+from lab_helpers.course import workspace
 from lab_helpers.course.verdict import Verdict
 from lab_helpers.ui.board import Board
 from lab_helpers.ui.checks import LabVerdicts
@@ -27,8 +28,8 @@ COMMANDS = [
     "list",
     "status",
     "open",
+    "resume",
     "prepare",
-    "build",
     "check",
     "watch",
     "hint",
@@ -36,7 +37,7 @@ COMMANDS = [
     "reset",
     "clean",
 ]
-COMMANDS += ["prove", "bench", "vm", "env", "test", "uninstall"]
+COMMANDS += ["vm", "env", "uninstall", "build", "prove", "bench", "test"]
 
 
 @pytest.fixture
@@ -239,6 +240,62 @@ def test_an_unforeseen_error_is_our_bug_with_a_log(toy: Toy) -> None:
     log = next((toy.state / "logs").glob("broken-*.txt"))
     assert str(log) in done.stderr
     assert "Traceback" in log.read_text()
+
+
+def test_a_damaged_record_is_told_of_once_and_the_rest_is_kept(toy: Toy) -> None:
+    (toy.work / "hello.txt").write_text("hello")
+    toy.lab("check", "00", "file")
+    with (toy.state / "progress.jsonl").open("ab") as file:
+        file.write(b'{"kind": "verd\n')
+    told, after = toy.lab("status", "--json"), toy.lab("status", "--json")
+    assert told.stderr.startswith("A line in the record of your progress was damaged and was set aside in ")
+    assert after.stderr == ""
+    for done in (told, after):
+        assert done.returncode == 0
+        assert Board.model_validate_json(done.stdout).labs[0].passed == 1
+
+
+def test_two_checkouts_and_two_learners_do_not_mix(toy: Toy, tmp_path: Path) -> None:
+    """Another checkout has a state of its own; and so has a learner who shares one, and names it in LAB_STATE."""
+    other = Toy.make(tmp_path / "other")
+    theirs = tmp_path / "learner"
+    (toy.work / "hello.txt").write_text("hello")
+    assert toy.lab("check", "00", "file").returncode == 0
+    assert "1 of 3 tasks" in toy.lab().stdout
+    assert "0 of 3 tasks" in other.lab().stdout
+    assert "0 of 3 tasks" in toy.lab(LAB_STATE=str(theirs)).stdout
+    assert toy.lab("check", "00", "file", LAB_STATE=str(theirs)).returncode == 1
+    places = [Place(tmp_path, tmp_path, state, tmp_path) for state in (toy.state, other.state, theirs)]
+    assert len({place.sockets for place in places}) == 3
+    assert all(str(os.getuid()) in place.sockets.name for place in places)
+
+
+def test_a_newer_course_keeps_progress_and_work(toy: Toy) -> None:
+    lab = toy.root / "labs" / "00-toy"
+    (lab / "lab.ipynb").write_text("{}")
+    (lab / "files").mkdir()
+    (lab / "files" / "notes.txt").write_text("of the course")
+    open_lab(toy)
+    (toy.work / "hello.txt").write_text("hello")
+    (toy.work / "notes.txt").write_text("of the learner")
+    assert toy.lab("check", "00", "file").returncode == 0
+    tasks = lab / "tasks.py"
+    renamed = tasks.read_text().replace('"file", "Make a file"', '"file", "Make a file, now with another title"')
+    tasks.write_text(renamed.replace('"machine", "Need', '"engine", "Need'))
+    (lab / "files" / "notes.txt").write_text("of the newer course")
+    assert "notes.new.txt" in open_lab(toy)
+    assert (toy.work / "notes.txt").read_text() == "of the learner"
+    assert (toy.work / "hello.txt").read_text() == "hello"
+    row = Board.model_validate_json(toy.lab("status", "--json").stdout).labs[0]
+    assert [(task.id, task.passed) for task in row.tasks] == [("file", True), ("engine", False), ("bug", False)]
+
+
+def open_lab(toy: Toy) -> str:
+    """Bring the lab into the work folder as `lab open` does, without a JupyterLab. What was told comes back."""
+    place = Place(toy.root, toy.root / "home", toy.state, toy.state / "work")
+    told: list[str] = []
+    workspace.open_lab(place, "00", lambda event: told.append(str(event)))
+    return " ".join(told)
 
 
 def test_prepare_of_a_lab_that_builds_upon_nothing(toy: Toy) -> None:

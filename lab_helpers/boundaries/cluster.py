@@ -221,6 +221,30 @@ class Cluster:
         self._wait(restarted, tell, READY_S)
         journal.write(self.place.journal, f"cluster:{self.name}", "restart")
 
+    def start(self, names: Sequence[str], tell: Tell = silent) -> None:
+        """Turn on these nodes, the control plane first, and wait until the cluster is ready.
+
+        With other nodes that stay off it cannot be ready: then until its API answers. Raises WaitTimeoutError.
+        """
+        nodes = [node for node in self.containers() if node.name in names]
+        began = time.monotonic()
+
+        def answers() -> bool:
+            tell(Progress(f"{self.name} starts", time.monotonic() - began, typical_s=TYPICAL_S, unit="s"))
+            self._api, self._kubeconfig = None, ""
+            return bool(Api(self.name, parse_kubeconfig(_kind(self.place).kubeconfig(self.name))).nodes())
+
+        with need_engine().client() as client:
+            tell(Progress(f"{self.name} starts", typical_s=TYPICAL_S, unit="s"))
+            for node in (node for node in nodes if node.role == kind.CONTROL_PLANE):
+                client.api.start(node.id)
+            wait_for(answers, f"the API of {self.name} to answer", timeout_s=READY_S, interval_s=0.3)
+            for node in (node for node in nodes if node.role != kind.CONTROL_PLANE):
+                client.api.start(node.id)
+        if all(node.running for node in self.containers()):
+            self.wait_until_ready(tell)
+        journal.write(self.place.journal, f"cluster:{self.name}", "start")
+
     def _running(self) -> set[str]:
         """The ids of all containers that run in pods, as the cluster knows them."""
         statuses = [

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab_helpers.boundaries.engine_objects import moment, sort_out
 from lab_helpers.core import host
-from lab_helpers.core.errors import MachineError
+from lab_helpers.core.errors import LabError, MachineError
 from lab_helpers.core.settings import Place
 from lab_helpers.images.base_image import BASE
 from lab_helpers.tools.engine import LABEL, Engine, need_engine
@@ -188,6 +188,32 @@ def container(place: Place, name: str) -> Container | None:
         return one.name == name or (len(name) >= 12 and one.id.startswith(name))
 
     return next((one for one in containers(place) if meant(one)), None)
+
+
+def start(place: Place, name: str) -> None:
+    """Start a container of this place that is off; one that runs is fine. Raises LabError with what the engine says."""
+    import docker
+
+    found = container(place, name)
+    if found is None:
+        raise LabError(f"There is no container {name} any more.")
+    with found.engine.client() as client:
+        try:
+            client.api.start(found.id)
+        except docker.errors.APIError as error:
+            said = str(error.explanation or error)
+            raise LabError(f"The container {name} did not start.", why=said, do=f"docker start {name}") from None
+
+
+def exit_code(identity: str) -> int:
+    """How any container ended, ours or not; 0 for one that is gone or runs. Raises MachineError (ENGINE)."""
+    import docker
+
+    with need_engine().client() as client:
+        try:
+            return int(client.api.inspect_container(identity)["State"].get("ExitCode") or 0)
+        except docker.errors.NotFound:
+            return 0
 
 
 def images(place: Place) -> list[Image]:

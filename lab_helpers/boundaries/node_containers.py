@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +19,7 @@ from lab_helpers.boundaries.engine_objects import made_elsewhere, moment, read_b
 from lab_helpers.core import journal
 from lab_helpers.core.errors import ToolError
 from lab_helpers.core.events import Progress, Tell
-from lab_helpers.core.processes import ProcessId, pasteable
+from lab_helpers.core.processes import ProcessId, end_session, pasteable, run_session
 from lab_helpers.core.settings import Place
 from lab_helpers.core.store import locked, write_atomic
 from lab_helpers.core.waiting import wait_for
@@ -125,43 +122,35 @@ def make_nodes(place: Place, cluster: str, program: Kind, config: str, lock: int
         pass
     argv = program.create_command(cluster, NODE, kubeconfig)
     _write_mark(mark, None)
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            pass_fds=(lock,),
-            env={**os.environ, **program.environment},
-        )
+    total = 7 if '"worker"' in config else 6
+
+    def tick() -> None:
+        done, what = kind.steps(log.read_text(errors="replace"))
+        tell(Progress(f"cluster {cluster}: {what}", done, total, "steps", TYPICAL_S))
+
     try:
-        _write_mark(mark, process.pid)
-        assert process.stdin
-        with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
-            stdin.write(config.encode())
-        total = 7 if '"worker"' in config else 6
-        while process.poll() is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.2)
-            done, what = kind.steps(log.read_text(errors="replace"))
-            tell(Progress(f"cluster {cluster}: {what}", done, total, "steps", TYPICAL_S))
+        code = run_session(
+            argv,
+            log=log,
+            stdin=config,
+            env=program.environment,
+            pass_fds=(lock,),
+            started=lambda pid: _write_mark(mark, pid),
+            tick=tick,
+            grace_s=0,  # kind cleans nothing up; and the docker commands that it runs must not go on without it
+        )
+        if code != 0:
+            raise ToolError(
+                f"kind could not make the cluster {cluster}.",
+                command=pasteable(argv),
+                output=kind.complaint(log.read_text(errors="replace")),
+                code=code,
+                do=f"`lab doctor` looks for what is in the way; all that kind said is in {log}",
+            )
     except BaseException:
-        _end_group(process.pid)
-        process.wait()
         remove_nodes(place, cluster, half_made=True)
         mark.unlink(missing_ok=True)
         raise
-    if process.returncode != 0:
-        remove_nodes(place, cluster, half_made=True)
-        mark.unlink(missing_ok=True)
-        raise ToolError(
-            f"kind could not make the cluster {cluster}.",
-            command=pasteable(argv),
-            output=kind.complaint(log.read_text(errors="replace")),
-            code=process.returncode,
-            do=f"`lab doctor` looks for what is in the way; all that kind said is in {log}",
-        )
     mark.unlink(missing_ok=True)
 
 
@@ -183,13 +172,7 @@ def _end_orphans(place: Place) -> None:
             if ProcessId(int(facts["pid"]), facts["started"]).alive():
                 continue
             if ProcessId(int(facts["kind"]), facts["kind_started"]).alive():
-                _end_group(int(facts["kind"]))
-
-
-def _end_group(pid: int) -> None:
-    """kind and the docker commands that it runs: all at once, or these would go on without it."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
+                end_session(int(facts["kind"]))
 
 
 # -- removing ----------------------------------------------------------------------------------------------------------

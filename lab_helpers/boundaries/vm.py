@@ -17,8 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lab_helpers.boundaries.guest import Guest, endpoint, running_guests
 from lab_helpers.core import journal
-from lab_helpers.core.errors import LabError, MachineError, ToolError, UsageError, WaitTimeoutError
+from lab_helpers.core.errors import LabError, MachineError, ToolError, UsageError
 from lab_helpers.core.events import Progress, Tell, silent
+from lab_helpers.core.host import boot_id
 from lab_helpers.core.ports import free_port, is_free
 from lab_helpers.core.processes import pasteable, run, start_detached
 from lab_helpers.core.settings import Place
@@ -181,11 +182,14 @@ class Vm:
         )
 
     def start(self, tell: Tell = silent, *, saved_state: str = "") -> Guest:
-        """Start it and wait until it has booted. A VM that runs already is left as it is (a paused one goes on)."""
-        guest = self.guest()
+        """Start it and wait until it has booted. A VM that runs already is left as it is (a paused one goes on).
+
+        Ctrl-C during a boot that was begun here pulls the plug.
+        """
+        guest, ours = self.guest(), False
         if guest is None:
-            guest = self._launch(saved_state)
-            journal.write(self.place.journal, f"vm:{self.name}", "start", pid=guest.process.pid)
+            guest, ours = self._launch(saved_state)
+            journal.write(self.place.journal, f"vm:{self.name}", "start", pid=guest.process.pid, boot=boot_id())
         elif guest.qmp and guest.status() == "paused":
             guest.qmp.execute("cont")
         began = time.monotonic()
@@ -195,20 +199,27 @@ class Vm:
             guest.wait_until_ready(timeout_s=0.3, log=self.console)
             return True
 
-        wait_for(
-            ready,
-            f"{self.name} to have started",
-            timeout_s=READY_S,
-            log=lambda: self.console.read_text(errors="replace"),
-            hint=f"look at its console: lab vm console {self.name}",
-        )
+        try:
+            wait_for(
+                ready,
+                f"{self.name} to have started",
+                timeout_s=READY_S,
+                log=lambda: self.console.read_text(errors="replace"),
+                hint=f"look at its console: lab vm console {self.name}",
+            )
+        except KeyboardInterrupt:
+            if ours:
+                guest.process.end()  # QEMU closes the disk at SIGTERM
+                journal.write(self.place.journal, f"vm:{self.name}", "interrupt")
+            raise
         return guest
 
-    def _launch(self, saved_state: str) -> Guest:
+    def _launch(self, saved_state: str) -> tuple[Guest, bool]:
+        """Run its QEMU. False: somebody else did so at the same time."""
         _make_private(self.place.sockets)
         with locked(self.folder / "start.lock"):
             if guest := self.guest():
-                return guest
+                return guest, False
             taken = [forward for forward in self.record.forwards if not is_free(forward.host, forward.host_port)]
             if taken:
                 raise LabError(
@@ -232,11 +243,12 @@ class Vm:
 
             try:
                 result = wait_for(up, "QEMU to answer", timeout_s=20, interval_s=0.02, hint=pasteable(argv))
-            except WaitTimeoutError:
+            except BaseException:
                 process.kill()
+                process.wait()
                 raise
             if isinstance(result, Guest):
-                return result
+                return result, True
             raise MachineError(
                 f"QEMU ended at once (exit code {result}).",
                 finding="QEMU",

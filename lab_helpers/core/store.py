@@ -50,6 +50,22 @@ class AppendLog:
             self._set_aside()
         return records
 
+    def newly_damaged(self) -> int:
+        """How many damaged lines were set aside since this was asked last."""
+        aside, told = (self.path.with_name(f"{self.path.name}.{end}") for end in ("damaged", "damaged.told"))
+        try:
+            lines = aside.read_bytes().count(b"\n")
+        except FileNotFoundError:
+            return 0
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            known = int(told.read_text(encoding="ascii"))
+            if known == lines:
+                return 0
+            lines -= known if known < lines else 0
+        with contextlib.suppress(OSError):  # a full disk: then it is told again
+            write_atomic(told, str(aside.read_bytes().count(b"\n")))
+        return lines
+
     def _set_aside(self) -> None:
         with self.path.open("rb+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

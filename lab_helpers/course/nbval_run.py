@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from lab_helpers.core.errors import LabError
+from lab_helpers.core.processes import run_session
 from lab_helpers.core.settings import Place
 from lab_helpers.course.lesson import KERNEL_NAME
 from lab_helpers.course.reference import write_sanitizer
@@ -66,18 +63,8 @@ def compare(place: Place, lab: str, rules: Rules) -> list[CellFailure]:
 
 def _pytest(argv: list[str], cwd: Path, log: Path) -> str:
     """Run pytest to its end, in a session of its own that does not outlive us; returns what it said."""
-    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    env.pop("PYTEST_ADDOPTS", None)
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
-        )
-    try:
-        process.wait()
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    env = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+    run_session(argv, log=log, cwd=cwd, env=env, tick=lambda: None, grace_s=0)
     return log.read_text(encoding="utf-8", errors="replace")
 
 

@@ -5,20 +5,24 @@ Writing appends one record; reading is a pure function over the records. Progres
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from lab_helpers.core import host
 from lab_helpers.core.errors import MachineError
 from lab_helpers.core.settings import Place
-from lab_helpers.core.store import AppendLog, Record, now
+from lab_helpers.core.store import AppendLog, Record, now, write_atomic
 from lab_helpers.course.declare import Lab
 from lab_helpers.course.verdict import Outcome, Verdict
 
 BREAK_S = 20 * 60
 """Two records of a lab that lie further apart than this, in seconds, have a break between them: it is not counted."""
+LAST_RUN = "last-run.json"
+"""In the state folder: under which boot of this machine something was last done here."""
 
 
 class _Entry(BaseModel):
@@ -102,11 +106,23 @@ class LabProgress:
         return self.tasks.get(name, TaskProgress())
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Where the learner was: the lab of the last record, at that time, and the last verdict in that lab."""
+
+    lab: str
+    at: float
+    """Seconds since the epoch."""
+    task: str = ""
+    outcome: Outcome | None = None
+
+
 @dataclass
 class Progress:
     """All labs."""
 
     labs: Mapping[str, LabProgress]
+    at: Standing | None = None
 
     def lab(self, name: str) -> LabProgress:
         return self.labs.get(name, LabProgress())
@@ -138,6 +154,8 @@ def summarize(records: Iterable[Record]) -> Progress:
     labs: dict[str, LabProgress] = {}
     last: dict[str, float] = {}
     shown: set[tuple[str, str, str, int]] = set()
+    judged: dict[str, VerdictEntry] = {}
+    at: Standing | None = None
     for entry in entries(records):
         lab = labs.setdefault(entry.lab, LabProgress())
         gap = entry.time - last.get(entry.lab, entry.time)
@@ -158,7 +176,11 @@ def summarize(records: Iterable[Record]) -> Progress:
                 lab.opened_at = entry.time if lab.opened_at is None else lab.opened_at
             case PredictionEntry():
                 lab.predictions.setdefault(entry.name, entry.choice)
-    return Progress(labs)
+        if isinstance(entry, VerdictEntry):
+            judged[entry.lab] = entry
+        verdict = judged.get(entry.lab)
+        at = Standing(entry.lab, entry.time, verdict.task if verdict else "", verdict.outcome if verdict else None)
+    return Progress(labs, at)
 
 
 def read(place: Place) -> Progress:
@@ -227,6 +249,14 @@ def record_opened(place: Place, lab: str) -> None:
     _append(place, OpenedEntry(time=now(), lab=lab))
 
 
+def remember_boot(place: Place) -> None:
+    """Write down that something is done here under this boot of the machine."""
+    text = json.dumps({"boot": host.boot_id()}) + "\n"
+    file = place.state / LAST_RUN
+    if not file.is_file() or file.read_text(encoding="utf-8", errors="replace") != text:
+        write_atomic(file, text)
+
+
 def _stored(place: Place) -> list[Record]:
     try:
         return AppendLog(place.progress).read()
@@ -237,6 +267,7 @@ def _stored(place: Place) -> list[Record]:
 def _append(place: Place, entry: Entry) -> None:
     try:
         AppendLog(place.progress).append(entry.model_dump(mode="json"))
+        remember_boot(place)
     except OSError as error:
         raise _no_disk(place, "Your progress cannot be stored.", error) from None
 

@@ -27,6 +27,7 @@ FURNITURE = (
     "kubeconfig",
     "ssh_config",
     "engine-baseline.json",
+    "last-run.json",
 )
 """What a place holds on purpose, directly in its state folder; likewise every log (*.jsonl) and lock (*.lock)."""
 

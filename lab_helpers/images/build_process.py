@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lab_helpers.core.errors import ToolError
 from lab_helpers.core.events import Progress, Tell
-from lab_helpers.core.processes import pasteable
+from lab_helpers.core.processes import pasteable, run_session
 
 
 def run_build(
@@ -30,32 +26,7 @@ def run_build(
     `settings` are added to its environment, and it inherits `lock` (see core.store.locked). Ctrl-C ends it with us.
     Raises ToolError when it fails; `again` is the command that tries once more.
     """
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            pass_fds=(lock,),
-            env={**os.environ, **settings},
-        )
-    try:
-        while True:
-            try:
-                code = process.wait(0.5)
-                break
-            except subprocess.TimeoutExpired:
-                tell(progress(log))
-    except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        raise
+    code = run_session(argv, log=log, env=settings, pass_fds=(lock,), tick=lambda: tell(progress(log)))
     if code != 0:
         raise ToolError(
             f"{what} could not be built.",

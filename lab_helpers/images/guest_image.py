@@ -125,8 +125,8 @@ def _builder(folder: Path) -> tuple[list[str], str]:
         proxies = ("http_proxy", "https_proxy", "no_proxy")
         # The result is made inside of the container and moved out at the end: a shared folder need not know owners.
         script = f"{install} && LAB_OUT=/tmp/guest /recipe/build.sh && mv /tmp/guest /out/{folder.name}"
-        return [
-            *(str(docker), "run", "--rm", "--privileged", "--label", "vm-to-kubernetes=guest-image"),
+        return [  # --init: without it nobody in the container would hear of Ctrl-C, and the build would go on there
+            *(str(docker), "run", "--rm", "--init", "--privileged", "--label", "vm-to-kubernetes=guest-image"),
             *(part for name in (*names, *proxies) for part in ("-e", name)),
             *("-e", "LAB_RECIPE=/recipe", "-v", f"{RECIPE}:/recipe:ro", "-v", f"{folder.parent}:/out"),
             *(BUILDER_IMAGE, "sh", "-c", f"{script} && chown -R {os.getuid()}:{os.getgid()} /out/{folder.name}"),

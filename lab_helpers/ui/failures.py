@@ -101,6 +101,33 @@ def say_failure(error: Exception | KeyboardInterrupt) -> int:
     return shown.exit_code
 
 
+def say_damage() -> None:
+    """Tell on stderr, once, of records that were found damaged. It costs a look at two files that are hardly there."""
+    for sentence in damage():
+        _say(sentence)
+
+
+def damage() -> list[str]:
+    """A sentence for each log of this place that lost lines since this was asked last. They are told of only once."""
+    from lab_helpers.core.settings import place
+
+    here = place()
+    told = []
+    for path, what in ((here.progress, "your progress"), (here.journal, "what happened in the labs")):
+        aside = path.with_name(f"{path.name}.damaged")
+        if aside.is_file():  # before anything heavy is loaded
+            from lab_helpers.core.store import AppendLog
+
+            if lines := AppendLog(path).newly_damaged():
+                those = "A line" if lines == 1 else f"{lines} lines"
+                were = "was" if lines == 1 else "were"
+                told.append(
+                    f"{those} in the record of {what} {were} damaged and {were} set aside in {aside}. "
+                    "Everything else is kept."
+                )
+    return told
+
+
 def _say(text: str) -> None:
     from lab_helpers.ui.text import harmless
 

@@ -26,6 +26,8 @@ from lab_helpers.core.waiting import wait_for
 
 KERNEL = "vm-to-kubernetes"
 FIRST_PORT, PORTS = 8888, 100
+BUSY_S = 30
+"""How long a JupyterLab that runs may take to answer, in seconds; it starts in six."""
 
 # What JupyterLab does by default and a course should not: ask for the news, lose the last two minutes, and forget on
 # reload what a widget showed.
@@ -127,7 +129,7 @@ def open_course(place: Place, lab: str = "00-start", *, browser: bool = True, te
     notebook = open_lab(place, lab)
     install_kernel(place)
     with locked(place.state / "jupyter.lock"):
-        port = running_jupyter(place)
+        port = running_jupyter(place) or _busy_jupyter(place)
         fresh = port is None
         if port is None:
             tell(Progress("starting JupyterLab", typical_s=6))
@@ -149,6 +151,26 @@ def running_jupyter(place: Place) -> int | None:
         return None
     port = int(record["port"])
     return port if _answers(port, _token(place)) else None
+
+
+def lost_jupyter(place: Place) -> bool:
+    """True when this place's JupyterLab ended and nobody had stopped it with `lab open --stop`."""
+    record = _record(place)
+    return record is not None and not _process(record).alive()
+
+
+def _busy_jupyter(place: Place) -> int | None:
+    """The port of one that runs and answers late: a killed `lab open` had just started it, or the machine is busy.
+
+    One that does not answer at all is ended, so that there are never two.
+    """
+    record = _record(place)
+    if record is None or not _process(record).alive():
+        return None
+    with contextlib.suppress(WaitTimeoutError):
+        return wait_for(lambda: running_jupyter(place), "JupyterLab to answer", timeout_s=BUSY_S, interval_s=0.2)
+    _process(record).end()
+    return None
 
 
 def stop_jupyter(place: Place) -> bool:
@@ -185,7 +207,7 @@ def _start(place: Place) -> int:
             outcome = wait_for(
                 answered, "JupyterLab to answer", timeout_s=90, interval_s=0.1, log=lambda: log.read_text("utf-8")
             )
-        except WaitTimeoutError:
+        except BaseException:  # Ctrl-C too: what nobody waits for any more would hold the port
             identity.end()
             raise
         if outcome == "answered":

@@ -46,17 +46,43 @@ def status_lines(board: Board) -> list[Line]:
     for lab in board.labs:
         style, symbol = ("met", MET) if lab.done else ("", "▸" if lab is coming else UNREACHED)
         score = f"{lab.passed} of {len(lab.tasks)} tasks, {points_text(lab.points, lab.total)}"
-        lines.append(Line(f"{symbol} {lab.name}  {lab.title}: {score}", style=style))
+        lines.append(Line(f"{symbol} {lab.name}  {lab.title}: {score}; {time_text(lab)}", style=style))
         if len(board.labs) == 1 or ((lab.opened or lab is coming) and not lab.done):
-            lines += _task_lines(lab)
+            lines += task_lines(lab)
     lines.append(Line(""))
-    if board.jupyter_port is not None:
-        lines.append(Line(f"JupyterLab runs on port {board.jupyter_port}; `lab open` shows it again.", style="quiet"))
-    lines.append(Line(_next_step(coming), style="hint"))
+    lines += running_lines(board)
+    lines.append(Line(next_step(coming), style="hint"))
     return lines
 
 
-def _task_lines(lab: LabRow) -> list[Line]:
+def time_text(lab: LabRow) -> str:
+    """`35 min planned, 22 min so far`."""
+    minutes = round(lab.spent_s / 60)
+    so_far = f", {minutes or 'under 1'} min so far" if lab.spent_s else ""
+    return f"{lab.minutes} min planned{so_far}"
+
+
+def running_lines(board: Board) -> list[Line]:
+    """What runs now, and what should and does not."""
+    lines = []
+    if board.running:
+        lines.append(Line(f"Runs now: {', '.join(board.running)}", style="quiet"))
+    if board.jupyter_port is not None:
+        lines.append(Line(f"JupyterLab runs on port {board.jupyter_port}; `lab open` shows it again.", style="quiet"))
+    return lines + lost_lines(board)
+
+
+def lost_lines(board: Board) -> list[Line]:
+    """After a restart or a crash: what is off that was on, in at most two lines. Empty when nothing is."""
+    if not board.lost:
+        return []
+    first = [Line("This machine was restarted since you last worked here.", style="unmet")] if board.rebooted else []
+    what = ", ".join(board.lost)
+    return [*first, Line(f"Off, and it was on: {what}. `lab resume` brings it back.", style="unmet")]
+
+
+def task_lines(lab: LabRow) -> list[Line]:
+    """The tasks of one lab, with what the learner has of them."""
     lines = []
     for task in lab.tasks:
         tried = f", {task.tries} tries" if task.tries > 1 and not task.passed else ""
@@ -67,12 +93,14 @@ def _task_lines(lab: LabRow) -> list[Line]:
     return lines
 
 
-def _next_step(lab: LabRow | None) -> str:
+def next_step(lab: LabRow | None) -> str:
+    """What to type next."""
     if lab is None:
         return "All done. `lab prove` shows that the checks can be trusted."
     if not lab.opened:
         return f"Next: lab open {lab.name}"
-    task = next(task for task in lab.tasks if not task.passed)
+    task = lab.next_task
+    assert task
     return f"Next: lab check {lab.name} {task.id}    (a hint: lab hint {lab.name} {task.id})"
 
 

@@ -1,4 +1,4 @@
-"""What the learner's notebook calls: check, hint, watch, predict. Each shows a widget, and the same as text."""
+"""What the learner's notebook calls: check, hint, watch, predict, board. Each shows a widget, and the same as text."""
 
 from __future__ import annotations
 
@@ -53,8 +53,11 @@ def hint(task: str = "") -> None:
 
 
 def _answer(question: Callable[[Place, Lab, str], Answer], task: str) -> None:
+    from lab_helpers.ui.failures import say_damage
+
     _, _, panel = _asked(question, task)
     _display(panel.widget, panel.text)
+    say_damage()
 
 
 def _asked(question: Callable[[Place, Lab, str], Answer], task: str) -> tuple[Place, Lab, VerdictPanel]:
@@ -88,6 +91,16 @@ def predict(name: str = "", *choices: str) -> None:
     here, lab = _this_lab()
     panel = PredictionPanel(here, lab.name, name, choices)
     _display(panel.widget, panel.text)
+
+
+@_guarded
+def board() -> None:
+    """How far the learner is, in all labs: it follows while they go on, whichever notebook or terminal they use."""
+    from lab_helpers.ui.board_panel import BoardPanel
+
+    panel = BoardPanel(place())
+    _display(panel.widget, panel.text)
+    panel.follow_beside()
 
 
 def _this_lab() -> tuple[Place, Lab]:

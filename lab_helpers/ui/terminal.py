@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
@@ -56,6 +56,18 @@ class Screen:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end_bar()
+
+    @property
+    def interactive(self) -> bool:
+        """True with a terminal on both sides that can do more than a typewriter."""
+        return _is_terminal(sys.stdin) and _is_terminal(sys.stdout)
+
+    def clear(self) -> None:
+        """An empty screen; what was above can still be scrolled to."""
+        from rich.console import Console
+
+        self._end_bar()
+        Console().clear()
 
     def show(self, lines: Iterable[Line], *, fold: bool = False) -> None:
         """The answer of a command, to stdout. With `fold`, long lines are folded where a cell would break them."""
@@ -189,6 +201,21 @@ def _new_bar(screen: Screen) -> Bar:
         console=Console(stderr=True),
         transient=True,
     )
+
+
+def show_table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> None:
+    """A table to the terminal on stdout; each row is its style's name and its cells. Narrow windows fold the cells."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for head in heads:
+        shown.add_column(head, overflow="fold")
+    for style, cells in rows:
+        shown.add_row(*(Text(cell) for cell in cells), style=STYLES.get(style, ""))
+    Console(highlight=False, emoji=False, markup=False).print(shown)
 
 
 def _show_coloured(lines: list[Line]) -> None:

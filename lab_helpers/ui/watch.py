@@ -6,8 +6,6 @@ With a terminal on both sides single keys work: h a hint, c check now, q quit. W
 from __future__ import annotations
 
 import contextlib
-import select
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -17,6 +15,7 @@ from lab_helpers.course.progress import read
 from lab_helpers.course.verdict import Verdict
 from lab_helpers.course.watching import Ended, watch
 from lab_helpers.ui.checks import Answer, ask_check, ask_hint
+from lab_helpers.ui.keys import END, has_keys, key, single_keys
 from lab_helpers.ui.text import Line, verdict_lines
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ class Watcher:
 
     def _head(self, number: int, of: int) -> None:
         bar = "#" * (number - 1) + "-" * (of - number + 1)
-        keys = f"   {KEYS}" if _has_keys() else ""
+        keys = f"   {KEYS}" if has_keys() else ""
         text = f"\n[{bar}] {self._lab.title}: {self._lab.tasks[self._task].title}{keys}"
         self._screen.show([Line(text, style="head")])
 
@@ -88,32 +87,26 @@ def run_watch(place: Place, lab: Lab, screen: Screen) -> ExitCode:
         return watcher.run()
 
 
-def _has_keys() -> bool:
-    return sys.stdin.isatty() and sys.stdout.isatty()
-
-
 @contextlib.contextmanager
 def _keys(watcher: Watcher) -> Iterator[None]:
-    """Single keys for the watcher, without Enter. The terminal is given back as it was."""
-    if not _has_keys():
+    """Single keys for the watcher, read beside it."""
+    if not has_keys():
         yield
         return
-    import termios
-    import tty
-
-    before = termios.tcgetattr(sys.stdin)
     over = threading.Event()
 
     def listen() -> None:
         while not over.is_set():
-            if select.select([sys.stdin], [], [], 0.2)[0]:
-                watcher.key(sys.stdin.read(1))
+            pressed = key(0.2)
+            watcher.key("q" if pressed == END else pressed)
+            if pressed == END:
+                return
 
     listener = threading.Thread(target=listen, daemon=True)
-    try:
-        tty.setcbreak(sys.stdin)
+    with single_keys():
         listener.start()
-        yield
-    finally:
-        over.set()
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        try:
+            yield
+        finally:
+            over.set()
+            listener.join()  # the next key is somebody else's

@@ -12,7 +12,15 @@ import psutil
 import pytest
 
 from lab_helpers.core.errors import MachineError, ToolError
-from lab_helpers.core.processes import ProcessId, find_program, need_program, pasteable, run, start_detached
+from lab_helpers.core.processes import (
+    ProcessId,
+    find_program,
+    need_program,
+    pasteable,
+    run,
+    run_session,
+    start_detached,
+)
 from lab_helpers.core.waiting import wait_for
 
 
@@ -95,3 +103,121 @@ def test_what_is_started_detached_outlives_its_starter(tmp_path: Path) -> None:
     assert orphan.alive()
     orphan.end()
     assert not orphan.alive()
+
+
+def test_end_waits_until_a_killed_one_is_gone(tmp_path: Path) -> None:
+    process, popen = start_detached(["sleep", "60"], log=tmp_path / "log")
+    os.kill(process.pid, signal.SIGSTOP)  # SIGTERM waits until it goes on, which it never does
+    process.end(grace_s=0)
+    assert not process.alive()
+    assert popen.wait(5) == -signal.SIGKILL
+
+
+# -- sessions that end with us
+
+SESSION = """
+import sys
+from pathlib import Path
+from lab_helpers.core.processes import run_session
+script, log, grace_s = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
+exec(sys.argv[4] if len(sys.argv) > 4 else "")
+print(run_session(["sh", "-c", script], log=log, tick=lambda: None, grace_s=grace_s))
+"""
+# Two generations, told by their pids; the younger one hears nothing of SIGTERM.
+FAMILY = "sh -c \"trap '' TERM; echo young $$; while :; do sleep 0.05; done\" & echo old $$; wait"
+
+
+def begin(tmp_path: Path, script: str, *more: str, grace_s: float = 5) -> tuple[subprocess.Popen[str], Path]:
+    """A process with Ctrl-C's usual meaning, whoever started the tests, that runs `script` in a session."""
+    log = tmp_path / "log"
+    starter = subprocess.Popen(
+        [sys.executable, "-c", SESSION, script, str(log), str(grace_s), *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - one thread
+    )
+    return starter, log
+
+
+def family(log: Path) -> list[ProcessId]:
+    """The processes of FAMILY, once all run."""
+
+    def told() -> list[ProcessId]:
+        pids = [int(line.split()[1]) for line in log.read_text().splitlines()] if log.exists() else []
+        return [ProcessId(pid, psutil.Process(pid).create_time()) for pid in pids] if len(pids) == 2 else []
+
+    return wait_for(lambda: told() or None, "the session's processes", timeout_s=60)
+
+
+def test_a_session_runs_to_its_end_and_says_how(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    code = run_session(["sh", "-c", "cat; exit 3"], stdin="grüße", log=log, tick=lambda: None)
+    assert (code, log.read_text()) == (3, "grüße")
+
+
+def test_what_a_session_leaves_behind_ends_with_it(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert run_session(["sh", "-c", "sleep 60 & echo $!"], log=log, tick=lambda: None) == 0
+    left = int(log.read_text())
+    wait_for(lambda: not ProcessId(left, created(left)).alive(), "it to be gone", timeout_s=10)
+
+
+def created(pid: int) -> float:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return 0.0
+
+
+def test_ctrl_c_ends_the_whole_session(tmp_path: Path) -> None:
+    starter, log = begin(tmp_path, FAMILY, grace_s=0.5)
+    members = family(log)
+    starter.send_signal(signal.SIGINT)
+    out, err = starter.communicate(timeout=60)
+    assert (starter.returncode, out) == (-signal.SIGINT, "")
+    assert "KeyboardInterrupt" in err
+    assert not [each for each in members if each.alive()]
+
+
+def test_another_ctrl_c_does_not_wait(tmp_path: Path) -> None:
+    starter, log = begin(tmp_path, FAMILY, grace_s=600)
+    members = family(log)
+    starter.send_signal(signal.SIGINT)
+    wait_for(lambda: not members[0].alive() or not members[1].alive(), "the obedient one to end", timeout_s=60)
+    starter.send_signal(signal.SIGINT)
+    starter.communicate(timeout=60)
+    assert not [each for each in members if each.alive()]
+
+
+def test_ctrl_c_during_the_start_leaves_nothing_running(tmp_path: Path) -> None:
+    """It comes when the program runs already and nobody has its pid yet."""
+    early = (
+        "import os, signal, subprocess\n"
+        "class Popen(subprocess.Popen):\n"
+        "    def __init__(self, *words, **more):\n"
+        "        super().__init__(*words, **more)\n"
+        "        print(self.pid, flush=True)\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "subprocess.Popen = Popen\n"
+    )
+    for more in ("", "from lab_helpers.core import processes as p\np.start_detached(['sleep', '60'], log=log)\n"):
+        starter, _ = begin(tmp_path, "sleep 60", early + more)
+        out, _ = starter.communicate(timeout=60)
+        assert starter.returncode == -signal.SIGINT
+        [pid] = out.split()
+        assert not psutil.pid_exists(int(pid))
+
+
+def test_what_goes_wrong_meanwhile_ends_the_session_too(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    seen: list[ProcessId] = []
+
+    def tick() -> None:
+        seen.extend(family(log))
+        raise OSError("nobody listens")
+
+    with pytest.raises(OSError, match="nobody listens"):
+        run_session(["sh", "-c", FAMILY], log=log, tick=tick, grace_s=0.2)
+    assert len(seen) == 2
+    assert not [each for each in seen if each.alive()]

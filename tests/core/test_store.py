@@ -131,3 +131,16 @@ def test_records_are_plain_json_lines(tmp_path: Path) -> None:
     log.append({"a": 1})
     assert wait_for(log.path.exists, "the log", timeout_s=1)
     assert json.loads(log.path.read_text()) == {"a": 1}
+
+
+def test_damaged_lines_are_told_of_once(tmp_path: Path) -> None:
+    log = AppendLog(tmp_path / "log.jsonl")
+    log.append({"n": 1})
+    assert (log.read(), log.newly_damaged()) == ([{"n": 1}], 0)
+    for damage, lines in ((b"{half\n", 1), (b"\x00\x00\n[]\n", 2)):
+        with log.path.open("ab") as file:
+            file.write(damage)
+        assert log.read() == [{"n": 1}]
+        assert (log.newly_damaged(), log.newly_damaged()) == (lines, 0)
+    (tmp_path / "log.jsonl.damaged.told").write_text("nonsense")
+    assert (log.newly_damaged(), log.newly_damaged()) == (3, 0)
