@@ -181,7 +181,10 @@ class Vm:
         )
 
     def start(self, tell: Tell = silent, *, saved_state: str = "") -> Guest:
-        """Start it and wait until it has booted. A VM that runs already is left as it is (a paused one goes on)."""
+        """Start it and wait until it has booted. A VM that runs already is left as it is (a paused one goes on).
+
+        Raises WaitTimeoutError when it does not boot, QemuEndedError at once when its QEMU ends meanwhile.
+        """
         guest = self.guest()
         if guest is None:
             guest = self._launch(saved_state)
@@ -192,7 +195,8 @@ class Vm:
 
         def ready() -> bool:
             tell(Progress(f"{self.name} boots", time.monotonic() - began, typical_s=10, unit="s"))
-            guest.wait_until_ready(timeout_s=0.3, log=self.console)
+            if guest.process.alive():
+                guest.wait_until_ready(timeout_s=0.3, log=self.console)
             return True
 
         wait_for(
@@ -202,6 +206,7 @@ class Vm:
             log=lambda: self.console.read_text(errors="replace"),
             hint=f"look at its console: lab vm console {self.name}",
         )
+        guest.must_run()
         return guest
 
     def _launch(self, saved_state: str) -> Guest:
