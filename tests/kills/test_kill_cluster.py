@@ -32,12 +32,7 @@ def test_killed_at_any_moment_nothing_is_lost(scene: Callable[..., Scene], seed:
     act, victims, task = WAYS[(seed - 1) % len(WAYS)]
     name = f"{LAB} {seed}"
     the = scene(LAB)
-    murder = Murder.draw(name, victims, CREATE_S if task == "cluster" else DEPLOY_S)
-    if act == "notebook":
-        the.notebook(murder, task)
-    else:
-        the.command(murder, "solve", LAB, task)
-    assert the.killed
+    the.play(act, Murder.draw(name, victims, CREATE_S if task == "cluster" else DEPLOY_S), task)
     the.progress_is_whole()
     the.works_again(task, straight=False)
     the.clean_leaves_nothing()

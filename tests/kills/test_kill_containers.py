@@ -27,18 +27,12 @@ CHECK_S = 2.5
 ENGINE_WAYS = ("build", "create", "check")
 
 
-def killed(the: Scene, *victims: str) -> list[str]:
-    return [who for who in the.killed if who.startswith(victims)]
-
-
 def test_kernel_killed_while_docker_builds_and_lab_while_it_checks(scene: Callable[..., Scene], stocked: Own) -> None:
     the = scene(LAB, stocked[0].home, stocked[1])
-    the.notebook(Murder("gate", ("build", "kernel"), 0), "image")
-    assert len(killed(the, "build", "kernel")) == 2
+    the.play("notebook", Murder("gate", ("build", "kernel"), 0.1), "image")
     the.progress_is_whole()
     the.works_again("image")
-    the.command(Murder("gate", ("lab",), 1), "check", LAB, "--json")
-    assert killed(the, "lab")
+    the.play("check", Murder("gate", ("lab",), 1), "image")
     the.progress_is_whole()
     the.clean_leaves_nothing()
 
@@ -50,16 +44,8 @@ def test_killed_at_any_moment_nothing_is_lost(scene: Callable[..., Scene], stock
     task = ("limits", "image")[seed % 2]
     name = f"{LAB} {seed}"
     the = scene(LAB, stocked[0].home, stocked[1])
-    if act == "notebook":
-        the.notebook(Murder.draw(name, victims, TYPICAL_S[task]), task)
-    elif act == "solve":
-        the.command(Murder.draw(name, victims, TYPICAL_S[task]), "solve", LAB, task)
-    else:
-        code, said = the.run("solve", LAB, task)
-        assert code == 0, said
-        for turn in range(4):
-            the.command(Murder.draw(f"{name} {turn}", victims, CHECK_S), "check", LAB, task, "--json")
-    assert the.killed
+    for turn in range(4 if act == "check" else 1):
+        the.play(act, Murder.draw(f"{name} {turn}", victims, CHECK_S if act == "check" else TYPICAL_S[task]), task)
     the.progress_is_whole()
     the.works_again(task, straight=False)
     the.clean_leaves_nothing()
@@ -71,15 +57,12 @@ def test_the_engine_killed_at_any_moment(scene: Callable[..., Scene], stocked: O
     way = ENGINE_WAYS[(seed - 1) % len(ENGINE_WAYS)]
     name = f"engine {seed}"
     the = scene(LAB, stocked[0].home, stocked[1])
-    if way == "build":
-        the.notebook(Murder.draw(name, ("build", "dockerd"), 1), "image")
-    elif way == "create":
-        the.notebook(Murder.draw(name, ("dockerd",), TYPICAL_S["image"]), "image")
+    if way == "check":
+        the.play("check", Murder.draw(name, ("dockerd",), CHECK_S), "image")
+    elif way == "build":
+        the.play("notebook", Murder.draw(name, ("build", "dockerd"), 1), "image")
     else:
-        code, said = the.run("solve", LAB, "image")
-        assert code == 0, said
-        the.command(Murder.draw(name, ("dockerd",), CHECK_S), "check", LAB, "image", "--json")
-    assert killed(the, "dockerd")
+        the.play("notebook", Murder.draw(name, ("dockerd",), TYPICAL_S["image"]), "image")
     the.progress_is_whole()
     the.engine_comes_back()
     the.works_again("image", straight=False)
@@ -97,8 +80,9 @@ def test_killed_while_the_base_image_is_made(
     (place.home / "images").mkdir()
     the = scene(LAB, place.home, own)
     victims = (("lab",), ("mmdebstrap",), ("dockerd",))[(seed - 1) % 3]
-    the.command(Murder.draw(f"base image {seed}", victims, 40), "prepare", LAB)
-    assert the.killed
+    murder = Murder.draw(f"base image {seed}", victims, 30)
+    code, said = the.command(murder, "prepare", LAB)
+    assert the.killed, said
     if victims == ("dockerd",):
         the.engine_comes_back()
     code, said = the.run("prepare", LAB)
