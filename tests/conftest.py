@@ -19,9 +19,9 @@ from tests.fakes.own_run import a_run, note_place, own_folder
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _run() -> Iterator[None]:
+def _run(request: pytest.FixtureRequest) -> Iterator[None]:
     """What an earlier run of the tests left when it was killed is removed; what this one has can be told from it."""
-    with a_run():
+    with a_run(live=any(item.get_closest_marker("live") for item in request.session.items)):
         yield
 
 

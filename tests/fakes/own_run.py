@@ -1,8 +1,8 @@
 """What a run of the tests has on this machine, so that the next run can remove what a killed one left behind.
 
 Every run holds a lock in a folder of its own, and every process that it starts carries that folder's path in its
-environment. A folder whose lock is free belongs to a run that was killed: with it go its processes, and its containers
-in the machine's engine, which are known by the names that only tests use.
+environment. A folder whose lock is free belongs to a run that was killed: with it go its processes, and what has a name
+of the tests or of the course in the machine's engine and was made while that run lived.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,14 +35,18 @@ ROOT = Path("/tmp") / f"lab-tests-{os.getuid()}"
 """Where the runs' folders are. A short path: what lies below may be sockets, whose paths have a limit."""
 BRIDGE = "labtest"
 """How the names of bridges begin that tests make; and the file in a daemon's folder that has the whole name."""
-NAMES = ("pinboard-test", "image-test")
-"""How the names begin of what tests make in the machine's engine."""
-_PLACES = "places"
+NAMES = ("pinboard", "image-test")
+"""How the names begin of what tests make in the machine's engine: of the tests' own, and of the labs that they do."""
+BEAT_S = 2
+_PLACES, _BEGAN, _LOCK = "places", "began", "lock"
 
 
 @contextlib.contextmanager
-def a_run(root: Path = ROOT) -> Iterator[Path]:
-    """Be a run, as long as the block lasts; what killed ones left is removed first. Yields the run's folder."""
+def a_run(root: Path = ROOT, *, live: bool = False) -> Iterator[Path]:
+    """Be a run, as long as the block lasts; what killed ones left is removed first. Yields the run's folder.
+
+    `live`: it has tests that make something in the machine's engine.
+    """
     root.mkdir(mode=0o700, exist_ok=True)
     folder = root / secrets.token_hex(4)
     with contextlib.ExitStack() as stack:
@@ -53,8 +58,13 @@ def a_run(root: Path = ROOT) -> Iterator[Path]:
                 except (LabError, OSError) as error:
                     warnings.warn(f"What a killed run of the tests left could not be removed: {error}", stacklevel=2)
             folder.mkdir()
-            lock = stack.enter_context((folder / "lock").open("w"))
+            if live:
+                (folder / _BEGAN).touch()
+            lock = stack.enter_context((folder / _LOCK).open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX)
+        over = threading.Event()
+        stack.callback(over.set)
+        threading.Thread(target=_beat, args=(folder / _LOCK, over), daemon=True).start()
         before = os.environ.get(VARIABLE)
         os.environ[VARIABLE] = str(folder)
         try:
@@ -64,6 +74,13 @@ def a_run(root: Path = ROOT) -> Iterator[Path]:
             if before:
                 os.environ[VARIABLE] = before
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _beat(lock: Path, over: threading.Event) -> None:
+    """Let the time of the lock's file be when the run was last alive."""
+    while not over.wait(BEAT_S):
+        with contextlib.suppress(OSError):
+            os.utime(lock)
 
 
 def own_folder(prefix: str) -> Path:
@@ -93,7 +110,7 @@ def _others(root: Path) -> tuple[list[Path], list[Path]]:
     alive, dead = [], []
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         try:
-            with (folder / "lock").open("a") as lock:
+            with (folder / _LOCK).open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             alive.append(folder)
@@ -104,15 +121,14 @@ def _others(root: Path) -> tuple[list[Path], list[Path]]:
 
 def _remove_run(folder: Path, *, alone: bool) -> None:
     """Remove what is left of a run. `alone`: no other run goes on, so that what has a test's name is this one's."""
-    began = (folder / "lock").stat().st_mtime
     _end_processes(folder)
     with contextlib.suppress(FileNotFoundError):
         for line in (folder / _PLACES).read_text().splitlines():
             shutil.rmtree(line, ignore_errors=True)
     for inner in [path for path in folder.iterdir() if path.is_dir()]:
         remove_folder(inner)
-    if alone:
-        _clear_engine(began)
+    if alone and (folder / _BEGAN).exists():
+        _clear_engine((folder / _BEGAN).stat().st_mtime, (folder / _LOCK).stat().st_mtime + 10)
     shutil.rmtree(folder)
 
 
@@ -142,27 +158,37 @@ def _processes(folder: Path) -> list[psutil.Process]:
     ]
 
 
-def _clear_engine(began: float) -> None:
-    """Remove what tests made in the machine's engine since then: containers with their volumes, networks, volumes."""
+def _clear_engine(began: float, ended: float) -> None:
+    """Remove what tests made in the machine's engine in that time: containers, networks, volumes, tags."""
     import docker
 
     engine = find_engine()
     if engine is None:
         return
+
+    def then(created: float) -> bool:
+        return int(began) <= created <= ended
+
+    # What is in use by something that is not a test's stays; what goes at this moment needs no help.
+    gone_or_used = contextlib.suppress(docker.errors.APIError)
     with engine.client() as client:
         for facts in client.api.containers(all=True):
             labels = facts.get("Labels") or {}
             named = any(name.lstrip("/").startswith(NAMES) for name in facts.get("Names") or ())
-            of_tests = named or labels.get(LABEL) == "test" or labels.get(CLUSTER_LABEL) == "somebody-elses"
-            if of_tests and facts["Created"] >= int(began):
-                with contextlib.suppress(docker.errors.APIError):  # it goes at this moment
+            of_tests = named or LABEL in labels or labels.get(CLUSTER_LABEL) == "somebody-elses"
+            if of_tests and then(facts["Created"]):
+                with gone_or_used:
                     client.api.remove_container(facts["Id"], v=True, force=True)
         for facts in client.api.networks():
-            since = moment(facts["Created"]) >= began
-            if since and (facts["Name"].startswith(NAMES) or facts["Name"] == NETWORK):
-                with contextlib.suppress(docker.errors.APIError):  # in use, by something that is not a test's
+            if facts["Name"].startswith((*NAMES, NETWORK)) and then(moment(facts["Created"])):
+                with gone_or_used:
                     client.api.remove_network(facts["Id"])
         for facts in client.api.volumes().get("Volumes") or ():
-            if facts["Name"].startswith(NAMES) and moment(facts["CreatedAt"]) >= int(began):
-                with contextlib.suppress(docker.errors.APIError):
+            if facts["Name"].startswith(NAMES) and then(moment(facts["CreatedAt"])):
+                with gone_or_used:
                     client.api.remove_volume(facts["Name"])
+        for facts in client.api.images():
+            for tag in facts.get("RepoTags") or ():
+                if tag.startswith(NAMES) and then(facts["Created"]):
+                    with gone_or_used:
+                        client.api.remove_image(tag)
