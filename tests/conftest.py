@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +15,21 @@ from lab_helpers.core.settings import Place, place
 from lab_helpers.course.world import World
 from lab_helpers.images.guest_image import GuestImage, find_guest_image
 from lab_helpers.tools.qemu import host_arch, program
+from tests.fakes.own_run import a_run, note_place, own_folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _run(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What an earlier run of the tests left when it was killed is removed; what this one has can be told from it."""
+    with a_run(live=any(item.get_closest_marker("live") for item in request.session.items)):
+        yield
 
 
 def _place_in(folder: Path) -> Place:
     state = folder / "state"
-    return replace(place(), state=state, work=state / "work")
+    own = replace(place(), state=state, work=state / "work")
+    note_place(own)
+    return own
 
 
 @pytest.fixture
@@ -45,10 +54,11 @@ def image() -> GuestImage:
 @pytest.fixture(scope="session")
 def shared_place() -> Iterator[Place]:
     """A place for guests that several tests look at."""
-    with tempfile.TemporaryDirectory(prefix="lab-tests-") as folder:
-        own = _place_in(Path(folder))
-        yield own
-        World(own, "").clean()
+    folder = own_folder("shared-")
+    own = _place_in(folder)
+    yield own
+    World(own, "").clean()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -175,7 +175,7 @@ class Cluster:
         program = find_kubectl(self.place)
         if program is None:
             raise MachineError("The program `kubectl` is not on this machine.", finding="KUBECTL")
-        return Kubectl(program.path, self.kubeconfig(), self.place.home / "kube-cache")
+        return Kubectl(program.path, self.kubeconfig(), self.place.kube_cache)
 
     def load_image(self, tag: str) -> None:
         """Copy an image of the engine to every node. Raises ToolError when the engine has no such image."""

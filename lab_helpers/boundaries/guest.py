@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from lab_helpers.core.errors import LabError, ToolError
+from lab_helpers.core.errors import LabError
 from lab_helpers.core.processes import Completed, ProcessId
 from lab_helpers.core.settings import Place
 from lab_helpers.core.waiting import wait_for
@@ -21,6 +21,10 @@ from lab_helpers.tools import qemu, ssh
 from lab_helpers.tools.guest_agent import GuestAgent, GuestAgentError
 from lab_helpers.tools.qemu import Forward
 from lab_helpers.tools.qmp import Qmp
+
+
+class QemuEndedError(LabError):
+    """A guest's QEMU ended while somebody waited for the guest."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,14 @@ class Guest:
         return qemu.read_command(self.argv).forwards
 
     def wait_until_ready(self, *, timeout_s: float, log: Path | None = None) -> None:
-        """Wait until the guest has started all that it starts by itself. Raises WaitTimeoutError."""
+        """Wait until the guest has started all that it starts by itself.
+
+        Raises WaitTimeoutError; QemuEndedError at once when its QEMU ends meanwhile.
+        """
 
         def ready() -> bool:
             if not self.process.alive():
-                raise ToolError(f"The QEMU of {self.name} has ended.", command=" ".join(self.argv))
+                return True
             state = self.run(["systemctl", "is-active", "multi-user.target"], timeout_s=5, check=False).out.strip()
             if state != "active":
                 raise LabError(f"the guest's own services are still starting ({state or 'no answer'})")
@@ -103,6 +110,12 @@ class Guest:
             log=(lambda: log.read_text(errors="replace")) if log else None,
             hint=f"look at its console: lab vm console {self.name}",
         )
+        self.must_run()
+
+    def must_run(self) -> None:
+        """Raises QemuEndedError when its QEMU has ended."""
+        if not self.process.alive():
+            raise QemuEndedError(f"The QEMU of {self.name} has ended.", do=f"start it again: lab vm start {self.name}")
 
 
 def running_guests(place: Place) -> list[Guest]:

@@ -184,7 +184,8 @@ class Vm:
     def start(self, tell: Tell = silent, *, saved_state: str = "") -> Guest:
         """Start it and wait until it has booted. A VM that runs already is left as it is (a paused one goes on).
 
-        Ctrl-C during a boot that was begun here pulls the plug.
+        Ctrl-C during a boot that was begun here pulls the plug. Raises WaitTimeoutError when it does not boot,
+        QemuEndedError at once when its QEMU ends meanwhile.
         """
         guest, ours = self.guest(), False
         if guest is None:
@@ -196,7 +197,8 @@ class Vm:
 
         def ready() -> bool:
             tell(Progress(f"{self.name} boots", time.monotonic() - began, typical_s=10, unit="s"))
-            guest.wait_until_ready(timeout_s=0.3, log=self.console)
+            if guest.process.alive():
+                guest.wait_until_ready(timeout_s=0.3, log=self.console)
             return True
 
         try:
@@ -212,6 +214,7 @@ class Vm:
                 guest.process.end()  # QEMU closes the disk at SIGTERM
                 journal.write(self.place.journal, f"vm:{self.name}", "interrupt")
             raise
+        guest.must_run()
         return guest
 
     def _launch(self, saved_state: str) -> tuple[Guest, bool]:

@@ -51,6 +51,11 @@ class Place:
         return self.state / WRAPPERS
 
     @property
+    def kube_cache(self) -> Path:
+        """Where kubectl remembers what a cluster can do."""
+        return self.home / "kube-cache"
+
+    @property
     def journal(self) -> Path:
         return self.state / "journal.jsonl"
 
@@ -81,6 +86,7 @@ class Place:
             "LAB_HOME": str(self.home),
             "LAB_STATE": str(self.state),
             "KUBECONFIG": str(self.state / "kubeconfig"),
+            "KUBECACHEDIR": str(self.kube_cache),  # kubectl's default would be in the user's own ~/.kube
         }
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
+HALF = ".half"
+"""How the name ends of a file that is being written."""
 
 
 class AppendLog:
@@ -102,17 +104,26 @@ def _parse(raw: bytes) -> tuple[list[Record], list[bytes]]:
 def write_atomic(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Replace a file whole: a reader sees the old text or the new one, never a half."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=HALF, dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # by which `remove_halves` sees that somebody is at it
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(mode)
-        Path(name).replace(path)
+            Path(name).chmod(mode)
+            Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def remove_halves(folder: Path) -> None:
+    """Remove what writers that were killed left half done in `folder` and below; what is being written stays."""
+    for path in folder.rglob(f".*.????????{HALF}"):
+        with contextlib.suppress(OSError), path.open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from lab_helpers.core.errors import LabError
 from lab_helpers.core.events import Tell, silent
 from lab_helpers.core.processes import need_program
 from lab_helpers.core.settings import Place
+from lab_helpers.core.store import remove_halves
 from lab_helpers.images.guest_image import guest_image
 from lab_helpers.record import engine_events, jobs, recorder
 from lab_helpers.tools import qemu, ssh
@@ -182,6 +183,7 @@ class World:
         for folder in (self.place.sockets / "ssh", self.place.sockets):
             with contextlib.suppress(OSError):
                 folder.rmdir()
+        remove_halves(self.place.state)
         return removed
 
     def leftovers(self) -> list[str]:

@@ -34,9 +34,9 @@ from lab_helpers.core.settings import CHECKOUT, Place
 from lab_helpers.core.waiting import wait_for
 from lab_helpers.images.base_image import BASE
 from lab_helpers.tools import dockerd
-from lab_helpers.tools.engine import LABEL, PLACE_LABEL, Engine, find_engine
+from lab_helpers.tools.engine import LABEL, PLACE_LABEL, Engine
 from lab_helpers.tools.kind import CLUSTER_LABEL
-from tests.fakes.own_engine import own_daemon
+from tests.fakes.own_engine import copy_image, machines_engine, own_daemon
 
 NOWHERE = "unix:///nonexistent/docker.sock"
 
@@ -157,20 +157,12 @@ def test_limits_are_read_from_both_versions_of_control_groups(tmp_path: Path, tr
 @pytest.fixture(scope="module")
 def own() -> Iterator[Engine]:
     """An engine of our own that has the course's base image."""
-    machines = find_engine()
-    if machines is None:
-        pytest.skip("no container engine answers: `lab doctor --fix`")
-    with machines.client() as client:
-        try:
-            client.images.get(BASE)
-        except docker.errors.ImageNotFound:
-            pytest.skip(f"{BASE} is not made yet: `lab prepare 02`")
-        with own_daemon() as (place, daemon):
-            dockerd.start(place, daemon)
-            engine = Engine(daemon.address, "this test", plain=True)
-            with engine.client() as mine:
-                mine.api.load_image(client.api.get_image(BASE))
-            yield engine
+    machines = machines_engine()
+    with own_daemon() as (place, daemon):
+        dockerd.start(place, daemon)
+        engine = Engine(daemon.address, "this test", plain=True)
+        copy_image(BASE, machines, engine)
+        yield engine
 
 
 @pytest.fixture
@@ -179,7 +171,7 @@ def engine(own: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     monkeypatch.setenv("DOCKER_HOST", own.address)
     yield own
     with own.client() as client:
-        for one in client.containers.list(all=True):
+        for one in client.containers.list(all=True, ignore_removed=True):
             one.remove(force=True, v=True)
         client.networks.prune()
         for volume in client.volumes.list():
@@ -230,7 +222,7 @@ def built(client: docker.DockerClient, tag: str, *lines: str) -> str:
 
 def everything(client: docker.DockerClient) -> set[str]:
     """All there is in the engine, by kind and name or ID."""
-    found = {f"container {one.name} {one.status}" for one in client.containers.list(all=True)}
+    found = {f"container {one.name} {one.status}" for one in client.containers.list(all=True, ignore_removed=True)}
     found |= {f"network {one.name}" for one in client.networks.list()}
     found |= {f"volume {one.name}" for one in client.volumes.list()}
     for image in client.images.list(all=True):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab_helpers.boundaries import snapshots
-from lab_helpers.boundaries.guest import running_guest, running_guests
+from lab_helpers.boundaries.guest import QemuEndedError, running_guest, running_guests
 from lab_helpers.boundaries.vm import Vm, all_vms
 from lab_helpers.core import host, journal
 from lab_helpers.core.errors import LabError, MachineError, ToolError, UsageError
@@ -251,6 +251,16 @@ def test_it_outlives_the_process_that_started_it(extra: Vm) -> None:
     assert found
     found.wait_until_ready(timeout_s=120)
     extra.stop(force=True)
+
+
+def test_a_qemu_that_is_killed_while_its_guest_boots_is_told_and_not_waited_for(extra: Vm) -> None:
+    def shoot(event: object) -> None:
+        if guest := extra.guest():
+            os.kill(guest.process.pid, signal.SIGKILL)
+
+    with pytest.raises(QemuEndedError):
+        extra.start(shoot)
+    assert extra.guest() is None
 
 
 def test_one_of_plain_qemu_is_found_and_looked_into(extra: Vm) -> None:

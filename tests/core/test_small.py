@@ -70,6 +70,7 @@ def test_the_environment_puts_the_course_first_on_path(monkeypatch: pytest.Monke
     environment = here.env()
     assert environment["PATH"].split(":")[0] == str(here.bin)
     assert environment["KUBECONFIG"].startswith(str(tmp_path))
+    assert environment["KUBECACHEDIR"] == str(here.home / "kube-cache")  # nothing goes to the user's own ~/.kube
     monkeypatch.setenv("PATH", environment["PATH"])
     assert here.env()["PATH"] == environment["PATH"]  # once is enough
 

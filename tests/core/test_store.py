@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lab_helpers.core.errors import WaitTimeoutError
-from lab_helpers.core.store import AppendLog, locked, write_atomic
+from lab_helpers.core.store import AppendLog, locked, remove_halves, write_atomic
 from lab_helpers.core.waiting import wait_for
 
 
@@ -88,6 +88,32 @@ def test_a_file_that_cannot_be_replaced_leaves_nothing_half_done(tmp_path: Path)
     with pytest.raises(OSError, match="folder"):
         write_atomic(tmp_path / "folder", "text")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+HALF_WRITER = """
+import os, sys
+from pathlib import Path
+from lab_helpers.core.store import write_atomic
+os.fsync = lambda descriptor: (print("writing", flush=True), sys.stdin.read())
+write_atomic(Path(sys.argv[1]), "text")
+"""
+
+
+def test_what_a_killed_writer_left_is_removed_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / ".mine.half").touch()
+    argv = [sys.executable, "-c", HALF_WRITER, str(tmp_path / "inner" / "file")]
+    writers = [subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for writer in writers:
+        assert writer.stdout and writer.stdout.readline() == "writing\n"
+    writers[0].kill()
+    writers[0].communicate()
+    assert len(list((tmp_path / "inner").iterdir())) == 2
+    remove_halves(tmp_path)
+    assert len(list((tmp_path / "inner").iterdir())) == 1
+    writers[1].communicate("")
+    assert [path.name for path in (tmp_path / "inner").iterdir()] == ["file"]
+    assert (tmp_path / ".mine.half").exists()
 
 
 HOLDER = """

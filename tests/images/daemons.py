@@ -1,11 +1,9 @@
-"""A container engine and a registry that a test has for itself, each ended by its own process."""
+"""A registry that a test has for itself, and what tests of images do with an engine of their own."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import os
-import secrets
 import shutil
 import socket
 import subprocess
@@ -22,7 +20,7 @@ from lab_helpers.core.errors import LabError
 from lab_helpers.core.processes import run
 from lab_helpers.core.settings import offline, place
 from lab_helpers.core.waiting import wait_for
-from lab_helpers.tools.engine import Engine, answers
+from lab_helpers.tools.engine import Engine
 
 
 @contextlib.contextmanager
@@ -35,42 +33,6 @@ def running(argv: list[str], log: Path) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait(30)
-
-
-@contextlib.contextmanager
-def own_engine(folder: Path) -> Iterator[Engine]:
-    """An engine with nothing in it; DOCKER_HOST names it, for us and for the processes that we start."""
-    if os.geteuid() != 0 or not shutil.which("dockerd"):
-        pytest.skip("an engine of its own needs root and dockerd")
-    folder.mkdir()
-    settings = folder / "daemon.json"
-    settings.write_text("{}")
-    # A bridge of its own: with --bridge=none a dockerd takes the machine's docker0 away.
-    bridge = f"lab{secrets.token_hex(4)}"
-    run(["ip", "link", "add", bridge, "type", "bridge"])
-    run(["ip", "address", "add", "10.213.78.1/24", "dev", bridge])
-    address = f"unix://{folder}/docker.sock"
-    argv = [
-        *("dockerd", "-H", address, "--config-file", str(settings), "--pidfile", str(folder / "docker.pid")),
-        *("--data-root", str(folder / "data"), "--exec-root", str(folder / "exec")),
-        *(f"--bridge={bridge}", "--iptables=false"),
-    ]
-    before = os.environ.get("DOCKER_HOST")
-    log = folder / "dockerd.log"
-    try:
-        with running(argv, log):
-            wait_for(lambda: answers(address), "dockerd", timeout_s=60, log=log.read_text)
-            os.environ["DOCKER_HOST"] = address
-            yield Engine(address, "this test", plain=True)
-    finally:
-        os.environ.pop("DOCKER_HOST", None)
-        if before:
-            os.environ["DOCKER_HOST"] = before
-        run(["ip", "link", "delete", bridge], check=False)
-        for line in Path("/proc/self/mountinfo").read_text().splitlines():
-            if (mount := line.split()[4]).startswith(f"{folder}/"):  # network namespaces that dockerd leaves behind
-                run(["umount", mount])
-        shutil.rmtree(folder)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from lab_helpers.images.base_image import BASE, base_image, find_base_image, ima
 from lab_helpers.images.registry import DEBIAN
 from lab_helpers.tools.engine import Engine
 from lab_helpers.tools.qemu import host_arch
-from tests.images.daemons import Registry, own_engine, own_registry, push_and_forget, remove_images, small_image
+from tests.fakes.own_engine import own_engine
+from tests.images.daemons import Registry, own_registry, push_and_forget, remove_images, small_image
 
 
 @pytest.fixture
@@ -50,8 +51,8 @@ def _asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with own_engine(tmp_path_factory.mktemp("engine") / "e") as engine:
+def shared_engine() -> Iterator[Engine]:
+    with own_engine() as engine:
         yield engine
 
 
@@ -60,7 +61,7 @@ def engine(shared_engine: Engine) -> Iterator[Engine]:
     """An engine without any image."""
     yield shared_engine
     with shared_engine.client() as client:
-        assert not client.containers.list(all=True)
+        assert not client.containers.list(all=True, ignore_removed=True)
     remove_images(shared_engine)
 
 
@@ -449,10 +450,12 @@ def test_a_build_in_the_engine_ends_with_us(
         debian = client.images.get("debian:stand-in").id
         argv = [sys.executable, "-c", IN_ENGINE, str(empty.home), str(recipe), debian]
         with subprocess.Popen(argv, stderr=subprocess.PIPE) as first:
-            wait_for(lambda: bool(client.containers.list()), "the build to begin", timeout_s=60)
+            wait_for(lambda: bool(client.containers.list(ignore_removed=True)), "the build to begin", timeout_s=60)
             first.send_signal(how)
             first.communicate(timeout=30)
-        wait_for(lambda: not client.containers.list(all=True), "its container to be gone", timeout_s=30)
+        wait_for(
+            lambda: not client.containers.list(all=True, ignore_removed=True), "its container to be gone", timeout_s=30
+        )
     assert find_base_image(engine) is None
     install.write_text(works + "# and once more another recipe\n")
     second = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True)

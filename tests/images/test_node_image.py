@@ -26,7 +26,8 @@ from lab_helpers.images import registry as registry_module
 from lab_helpers.images.node_image import NODE, debian_key, find_node_image, image_key, node_image
 from lab_helpers.tools.engine import Engine
 from lab_helpers.tools.qemu import host_arch
-from tests.images.daemons import Registry, own_engine, own_registry, push_and_forget, small_image
+from tests.fakes.own_engine import own_engine
+from tests.images.daemons import Registry, own_registry, push_and_forget, small_image
 
 
 @pytest.fixture
@@ -85,8 +86,8 @@ def _asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with own_engine(tmp_path_factory.mktemp("engine") / "e") as engine:
+def shared_engine() -> Iterator[Engine]:
+    with own_engine() as engine:
         yield engine
 
 
@@ -94,7 +95,7 @@ def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 def engine(shared_engine: Engine) -> Iterator[Engine]:
     yield shared_engine
     with shared_engine.client() as client:
-        for container in client.containers.list(all=True):
+        for container in client.containers.list(all=True, ignore_removed=True):
             container.remove(force=True)
         for image in client.images.list():
             client.images.remove(image.id, force=True)
@@ -168,7 +169,7 @@ def ours(engine: Engine) -> tuple[list[str], list[str]]:
     """The containers in the engine, and the names of its images; those that have none count as such."""
     with engine.client() as client:
         names = [name for image in client.images.list() for name in image.tags or ["nameless"]]
-        return [box.name for box in client.containers.list(all=True)], sorted(names)
+        return [box.name for box in client.containers.list(all=True, ignore_removed=True)], sorted(names)
 
 
 @pytest.mark.live
@@ -239,7 +240,7 @@ def test_after_kill_9_the_next_one_clears_up_and_makes_it(
 
     def waiting() -> bool:
         with engine.client() as client:
-            boxes = client.containers.list(filters={"label": "vm-to-kubernetes=node-image"})
+            boxes = client.containers.list(filters={"label": "vm-to-kubernetes=node-image"}, ignore_removed=True)
             return bool(boxes) and boxes[0].exec_run(["test", "-e", "/waiting"]).exit_code == 0
 
     wait_for(waiting, "the maker to be in the middle", timeout_s=60)

@@ -23,7 +23,8 @@ from lab_helpers.core.waiting import wait_for
 from lab_helpers.images import registry as module
 from lab_helpers.images.registry import DEBIAN, Reference, answering, engine_says, mirror, pull
 from lab_helpers.tools.engine import Engine
-from tests.images.daemons import Registry, own_engine, own_registry, push_and_forget, small_image
+from tests.fakes.own_engine import own_engine
+from tests.images.daemons import Registry, own_registry, push_and_forget, small_image
 
 DIGEST = "sha256:" + "a" * 64
 NOBODY = Engine("unix:///nowhere/docker.sock", "this test", plain=True)
@@ -247,7 +248,7 @@ def test_progress_counts_the_bytes_of_all_layers() -> None:
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with own_engine(tmp_path_factory.mktemp("engine") / "e") as engine:
+    with own_engine() as engine:
         yield engine
 
 
