@@ -105,6 +105,8 @@ class SeenEngine:
     off: tuple[str, ...] = ()
     """The containers of the course that are there and do not run."""
     troubles: tuple[str, ...] = ()
+    clusters: tuple[str, ...] = ()
+    """The clusters of the course that answer."""
 
 
 def see_engine(place: Place, until: float) -> SeenEngine:
@@ -136,6 +138,7 @@ def see_engine(place: Place, until: float) -> SeenEngine:
         others=sum(row["Id"] in foreign and row["State"] in _ALIVE for row in rows),
         off=tuple(_name(row) for row in our_rows if row["State"] not in _ALIVE),
         troubles=(f"No node has been found yet for {', '.join(sorted(waiting))}.",) if waiting else (),
+        clusters=tuple(name for name, found in pods.items() if found is not None),
     )
 
 

@@ -84,6 +84,9 @@ class BoundaryMap(BaseModel):
     notes: tuple[str, ...] = ()
     """What there is to say beside the boxes: what is off, what could not be asked."""
 
+    clusters: tuple[str, ...] = ()
+    """The clusters of the course that answer."""
+
     def kernel_of(self, box: Box) -> Kernel | None:
         """The kernel that a box runs on."""
         return next((kernel for kernel in self.kernels if kernel.number == box.kernel), None)
@@ -200,6 +203,7 @@ def compose(machine: SeenHost, guests: SeenGuests, engine: SeenEngine, *, looked
         machine=box,
         others=engine.others,
         notes=(*notes, *guests.troubles, *engine.troubles),
+        clusters=engine.clusters,
     )
 
 

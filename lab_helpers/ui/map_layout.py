@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
-from lab_helpers.ui.map_text import KINDS, extras, facts, kernel_name, name_of
+from lab_helpers.ui.map_text import KINDS, extras, facts, kernel_words, name_of
 
 if TYPE_CHECKING:
     from lab_helpers.course.boundaries_now import Box
@@ -130,11 +130,11 @@ class _Layout:
     def _words(self, box: Box, width: float) -> tuple[list[Words], float]:
         """The words of a box, and where they end."""
         room = width - 2 * PAD
-        kind, name, kernel = KINDS[box.kind], name_of(box), kernel_name(box.kernel)
+        kind, name, kernel = KINDS[box.kind], name_of(box), kernel_words(box)
         y = PAD + 12
         found = [Words(kind, "kind", PAD, y), Words(kernel, "kernel", width - PAD, y)]
-        indent = text_width(kind) + 8
-        one_line = indent + name_width(name) + text_width(kernel) + 28 <= room
+        indent = text_width(kind) + 9 + 3 * sum(map(str.isupper, kind))
+        one_line = indent + name_width(name) + 8 + sign_width(kernel) <= room
         if one_line:
             found.append(Words(name, "name", PAD + indent, y))
         else:
@@ -142,10 +142,15 @@ class _Layout:
                 y += LINE
                 found.append(Words(line, "name", PAD, y))
         columns = int(room / TEXT_EM)
-        for text, role in ((" · ".join(facts(box, self.now)), "facts"), *((text, "extra") for text in extras(box))):
+        known = facts(box, self.now)
+        joined = " · ".join(known)
+        texts: list[tuple[str, Role]] = [
+            (text, "facts") for text in ([joined] if columns_of(joined) <= columns else known)
+        ]
+        for text, role in [*texts, *((text, "extra") for text in extras(box))]:
             for line in wrap(text, columns):
                 y += LINE
-                found.append(Words(line, "facts" if role == "facts" else "extra", PAD, y))
+                found.append(Words(line, role, PAD, y))
         return found, y + 4
 
 
@@ -165,6 +170,11 @@ def name_width(name: str) -> float:
 def text_width(text: str) -> float:
     """In pixels, rather too much than too little."""
     return columns_of(text) * TEXT_EM
+
+
+def sign_width(text: str) -> float:
+    """How wide a kernel's sign is: its letters are bold, and it has round ends."""
+    return columns_of(text) * 6.9 + 14
 
 
 @lru_cache(maxsize=4096)

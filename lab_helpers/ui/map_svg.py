@@ -9,7 +9,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from lab_helpers.ui.map_layout import LINE, PAD, Placed, Words, layout, text_width, wrap
+from lab_helpers.ui.map_layout import LINE, PAD, Placed, Words, layout, sign_width, wrap
 from lab_helpers.ui.map_text import (
     KERNEL_STYLES,
     KINDS,
@@ -17,6 +17,7 @@ from lab_helpers.ui.map_text import (
     facts,
     kernel_line,
     kernel_name,
+    kernel_words,
     map_text,
     name_of,
     note_lines,
@@ -85,13 +86,13 @@ def map_svg(seen: BoundaryMap, width: int) -> str:
 def _box(placed: Placed, around: Box | None, now: float) -> str:
     box = placed.box
     colour, _ = colours(box.kernel)
-    border = 3 if around is None or around.kernel != box.kernel else 1.2
+    border, fill = (3, 0.16) if around is None or around.kernel != box.kernel else (1.2, 0.08)
     dashed = "" if box.kernel else ' stroke-dasharray="5 4"'
     rect = (
         f'<rect x="{placed.x:.1f}" y="{placed.y:.1f}" width="{placed.width:.1f}" height="{placed.height:.1f}" rx="6" '
-        f'fill="{colour}" fill-opacity="0.09" stroke="{colour}" stroke-width="{border}"{dashed}/>'
+        f'fill="{colour}" fill-opacity="{fill}" stroke="{colour}" stroke-width="{border}"{dashed}/>'
     )
-    words = " · ".join([f"{KINDS[box.kind]} {name_of(box)}", kernel_name(box.kernel), *facts(box, now), *extras(box)])
+    words = " · ".join([f"{KINDS[box.kind]} {name_of(box)}", kernel_words(box), *facts(box, now), *extras(box)])
     lines = "".join(_words(each, box) for each in placed.words)
     inner = "".join(_box(child, box, now) for child in placed.children)
     return f"<g><title>{escape(words)}</title>{rect}{lines}</g>{inner}"
@@ -99,14 +100,14 @@ def _box(placed: Placed, around: Box | None, now: float) -> str:
 
 def _words(words: Words, box: Box) -> str:
     if words.role == "kernel":
-        return _sign(words.text, box.kernel, words.x - text_width(words.text) - 12, words.y)
+        return _sign(words.text, box.kernel, words.x - sign_width(words.text), words.y)
     return f'<text class="{words.role}" x="{words.x:.1f}" y="{words.y:.1f}">{escape(words.text)}</text>'
 
 
 def _sign(text: str, kernel: int, x: float, y: float) -> str:
     """The kernel's name on its colour."""
     colour, ink = colours(kernel)
-    width = text_width(text) + 12
+    width = sign_width(text)
     return (
         f'<rect x="{x:.1f}" y="{y - 12:.1f}" width="{width:.1f}" height="16" rx="8" fill="{colour}"/>'
         f'<text class="sign" x="{x + width / 2:.1f}" y="{y:.1f}" text-anchor="middle" style="fill: {ink}">'
@@ -119,7 +120,7 @@ def _legend(seen: BoundaryMap, width: float, y: float) -> tuple[str, float]:
     parts = []
     for kernel in seen.kernels:
         name = kernel_name(kernel.number)
-        start = text_width(name) + 24
+        start = sign_width(name) + 10
         parts.append(_sign(name, kernel.number, 2, y + LINE - 3))
         for line in wrap(kernel_line(kernel).partition(": ")[2], int((width - start - PAD) / 6.3)):
             y += LINE

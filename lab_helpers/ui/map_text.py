@@ -20,7 +20,6 @@ KINDS = {
     "node": "node",
     "pod": "pod",
 }
-NO_KERNEL = "kernel unknown"
 KERNEL_STYLES = 6
 """How many styles the terminal has for kernels: kernel-1 to kernel-6, and then again from the first."""
 NAME_LIMIT = 253
@@ -34,7 +33,14 @@ def name_of(box: Box) -> str:
 
 def kernel_name(number: int) -> str:
     """`kernel 2`."""
-    return f"kernel {number}" if number else NO_KERNEL
+    return f"kernel {number}"
+
+
+def kernel_words(box: Box) -> str:
+    """The kernel that a box runs on; what has none is off, or it is a machine whose kernel has not answered."""
+    if box.kernel:
+        return kernel_name(box.kernel)
+    return "kernel unknown" if box.kind == "vm" else "no kernel"
 
 
 def kernel_style(number: int) -> str:
@@ -107,7 +113,7 @@ def map_text(seen: BoundaryMap) -> str:
 
 def _tree(box: Box, now: float, first: str, further: str) -> Iterator[Line]:
     title = name_of(box) if box.kind == "machine" else f"{KINDS[box.kind]} {name_of(box)}"
-    words = [title, kernel_name(box.kernel), *facts(box, now), *extras(box)]
+    words = [title, kernel_words(box), *facts(box, now), *extras(box)]
     yield Line(first + " · ".join(words), style=kernel_style(box.kernel))
     for number, child in enumerate(box.children, start=1):
         last = number == len(box.children)

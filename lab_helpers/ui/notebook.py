@@ -1,4 +1,7 @@
-"""What the learner's notebook calls: check, hint, watch, predict. Each shows a widget, and the same as text."""
+"""What the learner's notebook calls: check, hint, watch, predict, boundary_map.
+
+Each shows a widget, and the same as text.
+"""
 
 from __future__ import annotations
 
@@ -88,6 +91,16 @@ def predict(name: str = "", *choices: str) -> None:
     here, lab = _this_lab()
     panel = PredictionPanel(here, lab.name, name, choices)
     _display(panel.widget, panel.text)
+
+
+@_guarded
+def boundary_map() -> None:
+    """Draw what runs now as nested boxes, coloured by kernel. The picture follows what happens until the next one."""
+    from lab_helpers.ui.map_panel import MapPanel
+
+    panel = MapPanel(place())
+    _display(panel.widget, panel.text)
+    panel.follow()
 
 
 def _this_lab() -> tuple[Place, Lab]:
