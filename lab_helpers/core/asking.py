@@ -34,6 +34,11 @@ class Asked(Generic[T]):
         finally:
             self._done.set()
 
+    @property
+    def pending(self) -> bool:
+        """Nobody has answered yet, in whichever way."""
+        return not self._done.is_set()
+
     def answer(self, until: float) -> T | None:
         """The answer; None when there is none at that time (of time.monotonic) yet, or a LabError came instead of it.
 

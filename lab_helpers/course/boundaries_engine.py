@@ -10,26 +10,29 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab_helpers.boundaries.cluster import is_reserved
+from lab_helpers.boundaries.control_groups import is_here, used_bytes
 from lab_helpers.boundaries.engine_objects import moment, sort_out
-from lab_helpers.boundaries.kube_api import Object, is_ready
+from lab_helpers.boundaries.kube_api import Object
 from lab_helpers.boundaries.node_containers import clusters_since
 from lab_helpers.core import host
 from lab_helpers.core.asking import Asked
+from lab_helpers.core.errors import MachineError
 from lab_helpers.core.settings import Place
+from lab_helpers.course.boundaries_pods import SeenPod, pod_memory, read_pod
 from lab_helpers.tools.engine import Engine, find_engine, forbidden
 from lab_helpers.tools.kind import CLUSTER_LABEL, CONTROL_PLANE, ROLE_LABEL
 
+if TYPE_CHECKING:
+    import docker
+
 NO_ENGINE = "No container engine answers."
 SILENT = "its cluster does not answer"
-SYSTEM_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "local-path-storage")
-"""What a cluster needs for itself."""
 _STATES = {"paused": "paused", "restarting": "restarting", "removing": "being removed"}
 _ALIVE = ("running", *_STATES)
 _ASK_KERNEL = "cat /proc/sys/kernel/random/boot_id /proc/uptime; grep -E '^Mem(Total|Available)' /proc/meminfo"
@@ -47,24 +50,6 @@ class SeenContainer:
     memory_mib: int | None
     memory_of_mib: int | None
     note: str
-
-
-@dataclass(frozen=True)
-class SeenPod:
-    """A pod that has a node."""
-
-    name: str
-    namespace: str
-    node: str
-    started: float | None
-    note: str
-    memory_mib: int | None = None
-    memory_of_mib: int | None = None
-
-    @property
-    def system(self) -> bool:
-        """The cluster needs it for itself."""
-        return self.namespace in SYSTEM_NAMESPACES
 
 
 @dataclass(frozen=True)
@@ -109,47 +94,84 @@ class SeenEngine:
     """The clusters of the course that answer."""
 
 
+@contextlib.contextmanager
+def _asking(engine: Engine, timeout_s: float = 10) -> Iterator[docker.DockerClient]:
+    """A client of the engine; whatever goes wrong with it is a MachineError (ENGINE)."""
+    with _named(), engine.client(timeout_s=timeout_s) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def _named() -> Iterator[None]:
+    import docker
+    import requests
+
+    try:
+        yield
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        what = "The container engine answers, but not as it should."
+        raise MachineError(what, finding="ENGINE", why=str(error)) from None
+
+
 def see_engine(place: Place, until: float) -> SeenEngine:
     """Look at the engine and the clusters in it; what does not answer by then (time.monotonic) is left out."""
     engine = find_engine()
     if engine is None:
         return SeenEngine(troubles=("This user may not use the container engine." if forbidden() else NO_ENGINE,))
-    info = Asked(lambda: _info(engine))
-    clusters = Asked(lambda: [name for name in clusters_since(place)[0] if is_reserved(name)])
-    with engine.client() as client:
+    try:
+        return _see_all(place, engine, until)
+    except MachineError as error:
+        return SeenEngine(troubles=(error.what,))
+
+
+def _see_all(place: Place, engine: Engine, until: float) -> SeenEngine:
+    info = Asked(partial(_info, engine))
+    whose = Asked(partial(_whose, place, engine))
+    clusters = Asked(partial(_our_clusters, place))
+    with _asking(engine) as client:
         rows: list[Object] = client.api.containers(all=True)
-        ours_now = Asked(lambda: _whose(place, engine))
-        our_clusters = clusters.answer(until) or []
-        node_rows = [row for row in rows if _cluster(row) in our_clusters]
-        asked_pods = {name: Asked(partial(see_pods, engine, name, node_rows)) for name in our_clusters}
-        ours, foreign = ours_now.answer(until) or (frozenset(), frozenset())
-        our_rows = [row for row in rows if row["Id"] in ours]
-        alive = [row for row in (*our_rows, *node_rows) if row["State"] in _ALIVE]
-        facts = {row["Id"]: Asked(partial(_see, engine, row)) for row in alive}
-        seen = {key: one for key, asked in facts.items() if (one := asked.answer(until))}
-        kernel = _kernel(engine, info.answer(until) or {}, list(seen.values()), until)
+    our_clusters = clusters.answer(until) or []
+    node_rows = [row for row in rows if _cluster(row) in our_clusters]
+    asked_pods = {name: Asked(partial(see_pods, engine, name, node_rows)) for name in our_clusters}
+    told = whose.answer(until)
+    ours, foreign = told or (frozenset(), frozenset())
     foreign |= {row["Id"] for row in rows if _cluster(row) and _cluster(row) not in our_clusters}
-    pods = {name: asked.answer(until) for name, asked in asked_pods.items()}
-    waiting = [pod.name for found in pods.values() for pod in found or () if not pod.node]
+    our_rows = [row for row in rows if row["Id"] in ours]
+    asked = {row["Id"]: Asked(partial(_see, engine, row)) for row in (*our_rows, *node_rows) if row["State"] in _ALIVE}
+    seen: dict[str, SeenContainer] = {}
+    for row in (*our_rows, *node_rows):
+        if row["Id"] in asked and (one := asked[row["Id"]].answer(until) or _unseen(row, asked[row["Id"]].pending)):
+            seen[row["Id"]] = one
+    kernel = _kernel(engine, info.answer(until) or {}, list(seen.values()), until)
+    pods = {name: each.answer(until) for name, each in asked_pods.items()}
+    waiting = sorted(pod.name for found in pods.values() for pod in found or () if not pod.node)
+    troubles = [f"No node has been found yet for {', '.join(waiting)}."] if waiting else []
+    if told is None:
+        troubles.append("The container engine did not say in time what runs in it.")
     return SeenEngine(
         containers=tuple(seen[row["Id"]] for row in reversed(our_rows) if row["Id"] in seen),
         nodes=tuple(_nodes(node_rows, seen, pods)),
         kernel=kernel,
         others=sum(row["Id"] in foreign and row["State"] in _ALIVE for row in rows),
         off=tuple(_name(row) for row in our_rows if row["State"] not in _ALIVE),
-        troubles=(f"No node has been found yet for {', '.join(sorted(waiting))}.",) if waiting else (),
+        troubles=tuple(troubles),
         clusters=tuple(name for name, found in pods.items() if found is not None),
     )
 
 
 def _info(engine: Engine) -> Object:
-    with engine.client() as client:
+    with _asking(engine) as client:
         return dict(client.info())
+
+
+def _our_clusters(place: Place) -> list[str]:
+    with _named():
+        return [name for name in clusters_since(place)[0] if is_reserved(name)]
 
 
 def _whose(place: Place, engine: Engine) -> tuple[frozenset[str], frozenset[str]]:
     """The containers of this place, and those of other people."""
-    with engine.client() as client:
+    with _asking(engine) as client:
         found = sort_out(place, client)
     ours = frozenset(thing.id for thing in found.ours if thing.sort == "container")
     return ours, frozenset(thing.id for thing in (*found.older, *found.others) if thing.sort == "container")
@@ -168,10 +190,12 @@ def _see(engine: Engine, row: Object) -> SeenContainer | None:
     """One container; None when it is gone."""
     import docker
 
-    with engine.client(timeout_s=10) as client:
+    with _asking(engine) as client:
         try:
             facts = client.api.inspect_container(row["Id"])
-            stats = _stats(client, row["Id"])
+            used = used_bytes(facts["Id"], int(facts["State"].get("Pid") or 0))
+            if used is None:  # another kernel's: the engine knows, and takes a second to say it
+                used = used_of(_stats(client, row["Id"]))
         except docker.errors.NotFound:
             return None
     state = facts["State"]
@@ -182,10 +206,18 @@ def _see(engine: Engine, row: Object) -> SeenContainer | None:
         image=facts["Config"]["Image"],
         pid=int(state.get("Pid") or 0),
         started=moment(state.get("StartedAt") or "") or float(row["Created"]),
-        memory_mib=used_mib(stats),
+        memory_mib=None if used is None else used >> 20,
         memory_of_mib=limit >> 20 or None,
         note=_STATES.get(state["Status"], ""),
     )
+
+
+def _unseen(row: Object, pending: bool) -> SeenContainer | None:
+    """What the list says of a container that was not looked at in time; None for one that is gone."""
+    if not pending:
+        return None
+    note = "did not answer in time"
+    return SeenContainer(row["Id"], _name(row), str(row.get("Image", "")), 0, float(row["Created"]), None, None, note)
 
 
 def _stats(client: Any, identity: str) -> Object:
@@ -198,15 +230,14 @@ def _stats(client: Any, identity: str) -> Object:
         return {}
 
 
-def used_mib(stats: Object) -> int | None:
-    """As `docker stats` counts: without the files that the kernel only keeps for later, under either version of
-    control groups."""
+def used_of(stats: Object) -> int | None:
+    """The memory that a container uses, in bytes, out of what the engine says, as `docker stats` counts it."""
     memory = stats.get("memory_stats") or {}
     usage, more = memory.get("usage"), memory.get("stats") or {}
     if not usage:
         return None
     cache = more.get("total_inactive_file", more.get("inactive_file", 0))
-    return int(usage - cache if cache < usage else usage) >> 20
+    return int(usage - cache if cache < usage else usage)
 
 
 # -- the engine's kernel -----------------------------------------------------------------------------------------------
@@ -233,17 +264,6 @@ def _kernel(engine: Engine, info: Object, seen: Sequence[SeenContainer], until: 
     return None if kernel.boot_id == host.boot_id() or (same and not kernel.boot_id) else kernel
 
 
-def is_here(container: str, pid: int, proc: Path = Path("/proc")) -> bool:
-    """A container's process is one of this machine's kernel: its number leads to the control group of that container.
-
-    What this machine's kernel runs, it lists; a VM's processes it does not know, and an equal number is another's.
-    """
-    try:
-        return pid > 0 and container in (proc / str(pid) / "cgroup").read_text()
-    except OSError:
-        return False
-
-
 def _told(kernel: SeenKernel, said: str) -> SeenKernel:
     """With what a container on that kernel says: its boot id, how long it is up, its memory in kB."""
     with contextlib.suppress(ValueError, IndexError):
@@ -264,7 +284,7 @@ def _exec(engine: Engine, container: str, argv: Sequence[str], *, timeout_s: int
     """What a program in a container prints; empty when it fails, or the container does not run."""
     import docker
 
-    with engine.client(timeout_s=timeout_s + 10) as client:
+    with _asking(engine, timeout_s + 10) as client:
         try:
             started = client.api.exec_create(container, ["timeout", "-k", "1", str(timeout_s), *argv])
             out, _ = client.api.exec_start(started["Id"], demux=True)
@@ -306,53 +326,6 @@ def see_pods(engine: Engine, cluster: str, rows: Iterable[Object]) -> list[SeenP
     return [pod for item in listed.get("items") or () if (pod := read_pod(item, memory))]
 
 
-def pod_memory(summary: Object) -> dict[tuple[str, str], int]:
-    """Namespace and name of each pod -> its memory in MiB, out of what a kubelet says at /stats/summary."""
-    found = {}
-    for pod in summary.get("pods") or ():
-        used = (pod.get("memory") or {}).get("workingSetBytes")
-        if used is not None:
-            found[pod["podRef"]["namespace"], pod["podRef"]["name"]] = int(used) >> 20
-    return found
-
-
-def read_pod(item: Object, memory: Mapping[tuple[str, str], int]) -> SeenPod | None:
-    """A pod of the API; None for one that has ended."""
-    meta, status = item["metadata"], item.get("status") or {}
-    if status.get("phase") in ("Succeeded", "Failed"):
-        return None
-    limits = [((each.get("resources") or {}).get("limits") or {}).get("memory") for each in item["spec"]["containers"]]
-    return SeenPod(
-        name=meta["name"],
-        namespace=meta["namespace"],
-        node=item["spec"].get("nodeName", ""),
-        started=moment(status.get("startTime") or "") or None,
-        note=_pod_note(item),
-        memory_mib=memory.get((meta["namespace"], meta["name"])),
-        memory_of_mib=sum(_mib(each) for each in limits if each) or None if all(limits) else None,
-    )
-
-
-def _pod_note(item: Object) -> str:
-    if "deletionTimestamp" in item["metadata"]:
-        return "ending"
-    if is_ready(item):
-        return ""
-    states = [each.get("state") or {} for each in item.get("status", {}).get("containerStatuses") or ()]
-    reasons = [state["waiting"].get("reason", "") for state in states if "waiting" in state]
-    return f"not ready: {reasons[0]}" if reasons and reasons[0] else "not ready"
-
-
-def _mib(quantity: str) -> int:
-    """A quantity of memory as Kubernetes writes it, in MiB; 0 when it cannot be read."""
-    units = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "k": 10**3, "M": 10**6, "G": 10**9}
-    unit = next((unit for unit in units if quantity.endswith(unit)), "")
-    try:
-        return int(float(quantity.removesuffix(unit)) * units.get(unit, 1)) >> 20
-    except ValueError:
-        return 0
-
-
 def _nodes(
     rows: Iterable[Object], seen: Mapping[str, SeenContainer], pods: Mapping[str, list[SeenPod] | None]
 ) -> Iterable[SeenNode]:
@@ -363,7 +336,7 @@ def _nodes(
         node = SeenNode(_name(row), _cluster(row), row["Labels"].get(ROLE_LABEL, "node"), running=False, note="off")
         one = seen.get(row["Id"])
         if one is None:
-            yield node if row["State"] not in _ALIVE else replace(node, running=True, note="does not answer")
+            yield node
             continue
         found = pods[node.cluster]
         yield replace(
