@@ -27,6 +27,7 @@ COMMANDS = [
     "doctor",
     "list",
     "status",
+    "map",
     "open",
     "prepare",
     "build",

@@ -19,6 +19,8 @@ from lab_helpers.ui.text import harmless
 if TYPE_CHECKING:
     from lab_helpers.core.settings import Place
 
+_GROUP = 'role="group" aria-label="The boundary map as text" tabindex="0"'
+"""It may be wider than the page: with a tab stop it can be scrolled with keys as well."""
 _running: list[MapPanel] = []
 """The map of this kernel that follows what happens: one at most."""
 
@@ -53,7 +55,7 @@ class MapPanel:
         self._seen = seen
         self.text = map_text(seen)
         self._picture.value = map_html(seen)
-        self._words.value = f'<pre class="lab-map-text">{escape(self.text)}</pre>'
+        self._words.value = f'<pre class="lab-map-text" {_GROUP}>{escape(self.text)}</pre>'
         self._when.value = f"<span>as of {time.strftime('%H:%M:%S', time.localtime(seen.looked_at))}</span>"
 
     def follow(self) -> None:

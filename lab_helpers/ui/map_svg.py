@@ -47,7 +47,8 @@ STYLE = """<style>
 .lab-map text { font-family: var(--jp-content-font-family, system-ui, sans-serif); font-size: 11.5px;
   fill: var(--jp-content-font-color1, currentColor); }
 .lab-map text.name { font: 600 13px var(--jp-code-font-family, ui-monospace, Menlo, monospace); }
-.lab-map text.kind, .lab-map text.extra { fill: var(--jp-content-font-color2, currentColor); }
+.lab-map text.kind, .lab-map text.extra { fill-opacity: .75; }
+.lab-map-text { overflow-x: auto; }
 .lab-map text.sign { font-size: 11px; font-weight: 600; }
 .lab-map { container-type: inline-size; color: var(--jp-content-font-color1, currentColor); }
 .lab-map .wide, .lab-map .narrow, .lab-map .thin { display: none; }
