@@ -123,7 +123,7 @@ def _show_status(lab: str | None = None, *, as_json: bool = False) -> None:
 
 @app.command("map")
 def map_(as_json: AsJson = False) -> None:
-    """What runs now: machine, VMs, containers, nodes, pods, and on which kernel."""
+    """What runs now, in what, and on which kernel."""
     from lab_helpers.course.boundaries_now import look
     from lab_helpers.ui.map_text import map_lines
 

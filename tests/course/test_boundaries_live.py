@@ -8,6 +8,7 @@ import os
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ from lab_helpers.core.waiting import wait_for
 from lab_helpers.course.boundaries_now import BoundaryMap, Box, look
 from lab_helpers.images.base_image import BASE
 from lab_helpers.images.guest_image import GuestImage
+from lab_helpers.tools import qemu
 from lab_helpers.tools.engine import find_engine
 from lab_helpers.ui.map_text import kernel_words, map_text
 
@@ -104,20 +106,28 @@ def test_each_box_is_on_the_kernel_that_its_boot_id_says(vm: Vm, guest: Guest, s
     assert f"container {name} · {kernel_words(box)} · " in map_text(seen)
 
 
-def test_a_guest_of_plain_qemu_that_boots_is_shown_as_starting_and_then_with_its_kernel(
+def test_a_guest_of_plain_qemu_that_does_not_answer_yet_is_shown_as_starting(
     here: Place, image: GuestImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
-    vm = Vm.create(here, "by-hand", image, memory_mib=384, cpus=1)
-    assert look(here).notes[0] == "Off: the VM by-hand."
-    with subprocess.Popen([*vm.command(), "-S"], cwd=vm.folder) as qemu:  # -S: it does not begin to run yet
+    here.work.mkdir(parents=True)
+    qemu.create_overlay(here.work / "disk.qcow2", image.disk)
+    words = "-name by-hand -m 384 -nodefaults -display none -drive file=disk.qcow2,format=qcow2,if=virtio -S"
+    with subprocess.Popen([qemu.program(image.arch), *words.split()], cwd=here.work) as process:  # -S: it waits
         try:
-            box = wait_for(lambda: boxes_of(look(here, patience_s=0.5)).get("by-hand"), "the guest", timeout_s=60)
-            assert (box.kind, box.kernel, box.memory_of_mib) == ("vm", 0, 384)
-            assert box.note.startswith("starting")
+            box = wait_for(lambda: boxes_of(look(here)).get("by-hand"), "the guest", timeout_s=PATIENCE_S)
         finally:
-            qemu.kill()
+            process.kill()
+    assert (box.kind, box.kernel, box.memory_of_mib, box.detail) == ("vm", 0, 384, "started with plain QEMU")
+    assert box.note.startswith("starting")
+    assert box.started == pytest.approx(time.time(), abs=600)
     assert "by-hand" not in boxes_of(look(here))
+
+
+def test_a_vm_that_is_off_is_said_beside(here: Place, image: GuestImage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+    Vm.create(here, "by-name", image, memory_mib=384, cpus=1)
+    assert look(here).notes[0] == "Off: the VM by-name."
 
 
 def test_lab_map_says_it_in_the_terminal_and_as_json(vm: Vm) -> None:
