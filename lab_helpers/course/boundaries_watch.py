@@ -114,13 +114,16 @@ class Follower:
         self._place, self._show, self._pace = place, show, pace or MapPace()
         self._glance = Glance(place)
         self._last: Signature | None = None
+        self._was_there = False
         self._said = threading.Condition()
         self._stopped = self._asked = self._paused = False
 
     def first(self, *, patience_s: float) -> BoundaryMap:
         """A look for who waits before the screen; `run` goes on from there."""
         self._last = self._glance.signature()
-        return look(self._place, patience_s=patience_s)
+        seen = look(self._place, patience_s=patience_s)
+        self._was_there = self._place.state.is_dir()
+        return seen
 
     def stop(self) -> None:
         """End it."""
@@ -149,14 +152,13 @@ class Follower:
             self._glance.close()
 
     def _run(self, seen: BoundaryMap) -> Ended:
-        was_there = self._place.state.is_dir()
         changed_at = time.monotonic()
         settling = self._pace.settling
         while True:
             _record(self._place, seen)
             due = settling if seen.settling else self._pace.slow
             changed = self._wait(min(due, self._pace.slow), changed_at + self._pace.idle)
-            if changed is None or (was_there and not self._place.state.is_dir()):  # the place was removed
+            if changed is None or (self._was_there and not self._place.state.is_dir()):  # the place was removed
                 return Ended.STOPPED if self._stopped or changed is not None else Ended.IDLE
             self._last = self._glance.signature()
             seen = look(self._place, patience_s=PATIENT_S)

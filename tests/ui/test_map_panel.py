@@ -10,16 +10,22 @@ import pytest
 from lab_helpers.core import journal
 from lab_helpers.core.settings import Place
 from lab_helpers.core.waiting import wait_for
-from lab_helpers.course.boundaries_watch import MapPace
+from lab_helpers.course.boundaries_watch import Glance, MapPace
 from lab_helpers.ui.map_panel import MapPanel
 from tests.course.map_scenes import full
 
 QUICK = MapPace(glance=0.02, slow=600, idle=600)
 
 
-@pytest.fixture
-def panel(here: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[MapPanel]:
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no engine, and whatever machines others start meanwhile, nothing of it is seen."""
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+    monkeypatch.setattr(Glance, "_machines", lambda glance: frozenset())
+
+
+@pytest.fixture
+def panel(here: Place) -> Iterator[MapPanel]:
     here.state.mkdir(parents=True)
     panel = MapPanel(here, QUICK)
     yield panel
@@ -104,8 +110,7 @@ def test_a_map_that_has_ended_can_be_asked_again(panel: MapPanel) -> None:
     assert "follows what happens" in parts(panel)[5].value
 
 
-def test_it_says_that_it_ended_when_nothing_happened(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+def test_it_says_that_it_ended_when_nothing_happened(here: Place) -> None:
     panel = MapPanel(here, MapPace(glance=0.01, slow=600, idle=0.05))
     panel.follow()
     wait_for(lambda: "nothing has changed for a long time" in parts(panel)[5].value, "its end", timeout_s=60)
