@@ -49,11 +49,14 @@ def kernel_style(number: int) -> str:
 
 
 def memory_words(box: Box) -> str:
-    """`388 of 640 MiB`; empty when nobody can tell."""
+    """`23 of 128 MiB`; empty when nobody can tell. What a VM takes of its host may be more than what its guest was given,
+    for QEMU needs some itself."""
     if box.memory_mib is None:
         return f"{_size(box.memory_of_mib)} at most" if box.memory_of_mib else ""
     if box.memory_of_mib is None:
         return _size(box.memory_mib)
+    if box.kind == "vm":
+        return f"takes {_size(box.memory_mib)}, given {_size(box.memory_of_mib)}"
     if box.memory_of_mib >= 10_000:
         return f"{box.memory_mib / 1024:.1f} of {_size(box.memory_of_mib)}"
     return f"{max(box.memory_mib, 1)} of {box.memory_of_mib} MiB"

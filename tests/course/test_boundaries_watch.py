@@ -29,7 +29,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever machines others start meanwhile, this test sees no change in it."""
-    monkeypatch.setattr(Glance, "_machines", lambda glance: frozenset())
+    monkeypatch.setattr(Glance, "_machines", lambda _: frozenset())
 
 
 class Followed:

@@ -164,7 +164,7 @@ def test_the_text_is_a_tree_with_the_kernels_under_it() -> None:
     seen = scene(SeenGuests((guest(),)), SeenEngine((container("pinboard", "paused"),), others=1, off=("old",)))
     assert map_text(seen).splitlines() == [
         "this machine · kernel 1 · 5.9 of 15.6 GiB · started 25 h ago",
-        "├─ VM pinboard-vm · kernel 2 · 388 of 640 MiB · started 3 min ago",
+        "├─ VM pinboard-vm · kernel 2 · takes 388 MiB, given 640 MiB · started 3 min ago",
         "└─ container pinboard · kernel 1 · 23 of 128 MiB · started 12 s ago · pinboard:1 · paused",
         "",
         "kernel 1: Linux 6.1.0-host, boot id boot-host",
@@ -210,7 +210,7 @@ def test_ages_get_coarser_the_longer_ago(seconds: float, words: str) -> None:
     ],
 )
 def test_memory_in_words(used: int | None, of: int | None, words: str) -> None:
-    assert memory_words(Box(kind="vm", name="x", memory_mib=used, memory_of_mib=of)) == words
+    assert memory_words(Box(kind="container", name="x", memory_mib=used, memory_of_mib=of)) == words
 
 
 def test_it_survives_its_json() -> None:

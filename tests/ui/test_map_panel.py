@@ -21,7 +21,7 @@ QUICK = MapPace(glance=0.02, slow=600, idle=600)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no engine, and whatever machines others start meanwhile, nothing of it is seen."""
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
-    monkeypatch.setattr(Glance, "_machines", lambda glance: frozenset())
+    monkeypatch.setattr(Glance, "_machines", lambda _: frozenset())
 
 
 @pytest.fixture
