@@ -49,8 +49,10 @@ def kernel_style(number: int) -> str:
 
 
 def memory_words(box: Box) -> str:
-    """`23 of 128 MiB`; empty when nobody can tell. What a VM takes of its host may be more than what its guest was given,
-    for QEMU needs some itself."""
+    """`23 of 128 MiB`; empty when nobody can tell.
+
+    A VM may take more of its host than its guest was given, for QEMU needs some itself.
+    """
     if box.memory_mib is None:
         return f"{_size(box.memory_of_mib)} at most" if box.memory_of_mib else ""
     if box.memory_of_mib is None:
