@@ -115,6 +115,19 @@ def _show_status(lab: str | None = None, *, as_json: bool = False) -> None:
         _screen().show(status_lines(board))
 
 
+@app.command("map")
+def map_(as_json: AsJson = False) -> None:
+    """What runs now, in what, and on which kernel."""
+    from lab_helpers.course.boundaries_now import look
+    from lab_helpers.ui.map_text import map_lines
+
+    seen = look(place())
+    if as_json:
+        _print_json(seen)
+    else:
+        _screen().show(map_lines(seen))
+
+
 @app.command("open")
 def open_(
     lab: LabName = "00-start",

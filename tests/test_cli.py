@@ -17,6 +17,7 @@ import pytest
 from lab_helpers.core.settings import WRAPPERS, Place
 from lab_helpers.core.waiting import wait_for
 from lab_helpers.course import workspace
+from lab_helpers.course.boundaries_now import BoundaryMap
 from lab_helpers.course.verdict import Verdict
 from lab_helpers.ui.board import Board
 from lab_helpers.ui.checks import LabVerdicts
@@ -27,6 +28,7 @@ COMMANDS = [
     "doctor",
     "list",
     "status",
+    "map",
     "open",
     "resume",
     "prepare",
@@ -364,3 +366,10 @@ def on_terminal(toy: Toy, *words: str, **more: str) -> tuple[int, str]:
         seen += chunk
     os.close(leader)
     return process.wait(timeout=30), seen.decode()
+
+
+def test_the_map_is_a_tree_and_json_in_the_published_form(toy: Toy) -> None:
+    nowhere = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
+    assert toy.lab("map", **nowhere).stdout.startswith("this machine · kernel 1 · ")
+    seen = BoundaryMap.model_validate_json(toy.lab("map", "--json", **nowhere).stdout)
+    assert [box.name for box in seen.machine.walk()] == ["this machine"]

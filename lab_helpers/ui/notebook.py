@@ -1,4 +1,7 @@
-"""What the learner's notebook calls: check, hint, watch, predict, board. Each shows a widget, and the same as text."""
+"""What the learner's notebook calls: check, hint, and all else that `lab_helpers.__all__` names.
+
+Each shows a widget, and the same as text.
+"""
 
 from __future__ import annotations
 
@@ -101,6 +104,16 @@ def board() -> None:
     panel = BoardPanel(place())
     _display(panel.widget, panel.text)
     panel.follow_beside()
+
+
+@_guarded
+def boundary_map() -> None:
+    """Draw what runs now as nested boxes, coloured by kernel. The picture follows what happens until the next one."""
+    from lab_helpers.ui.map_panel import MapPanel
+
+    panel = MapPanel(place())
+    _display(panel.widget, panel.text)
+    panel.follow()
 
 
 def _this_lab() -> tuple[Place, Lab]:

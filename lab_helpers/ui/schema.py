@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 def models() -> dict[str, type[BaseModel]]:
     """Command -> what it prints. The command with dashes is the schema's file name."""
+    from lab_helpers.course.boundaries_now import BoundaryMap
     from lab_helpers.course.proof import ProofReport
     from lab_helpers.course.verdict import Verdict
     from lab_helpers.doctor import Report
@@ -25,6 +26,7 @@ def models() -> dict[str, type[BaseModel]]:
         "lab-check-lab": LabVerdicts,
         "lab-doctor": Report,
         "lab-list": Board,
+        "lab-map": BoundaryMap,
         "lab-status": Board,
         "lab-prove": ProofReport,
         "lab-vm-list": VmList,

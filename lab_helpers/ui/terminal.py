@@ -33,6 +33,13 @@ STYLES = {
     "quiet": "bright_black",
     "command": "cyan",
     "hint": "cyan",
+    # What runs on one kernel has one colour in the boundary map, and says its number as well.
+    "kernel-1": "bright_blue",
+    "kernel-2": "yellow",
+    "kernel-3": "green",
+    "kernel-4": "magenta",
+    "kernel-5": "cyan",
+    "kernel-6": "red",
 }
 
 

@@ -25,6 +25,7 @@ from lab_helpers.core.events import Event, Progress
 from lab_helpers.core.settings import Place
 from lab_helpers.core.settings import place as real_place
 from lab_helpers.core.waiting import wait_for
+from lab_helpers.course.boundaries_now import look
 from lab_helpers.images.base_image import BASE, find_base_image
 from lab_helpers.images.node_image import find_node_image
 from lab_helpers.tools import kind
@@ -239,6 +240,30 @@ def test_a_forward_lasts_as_long_as_its_block_and_listens_on_loopback(made: Made
         assert listening == ["127.0.0.1"]
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)
+
+
+def test_the_boundary_map_has_its_nodes_with_their_pods_and_a_note_while_it_is_silent(made: Made, pod: Object) -> None:
+    nodes = {box.name: box for box in look(made.place, patience_s=60).machine.walk() if box.kind == "node"}
+    assert list(nodes) == [f"{NAME}-control-plane", f"{NAME}-worker"]
+    assert {box.note for box in nodes.values()} == {""}
+    assert all(box.memory_mib for box in nodes.values())
+    web = next(box for box in nodes[pod["spec"]["nodeName"]].children if box.name == "web")
+    assert (web.kind, web.detail, web.note) == ("pod", "in default", "")
+    assert {box.kernel for node in nodes.values() for box in node.walk()} == {nodes[f"{NAME}-worker"].kernel}
+    system = {box.name.removesuffix(f"-{NAME}-control-plane") for box in nodes[f"{NAME}-control-plane"].children}
+    assert {"etcd", "kube-apiserver", "kube-scheduler"} <= system
+    control_plane = made.cluster.containers()[0]
+    with need_engine().client() as client:
+        client.api.pause(control_plane.id)
+        try:
+            silent = [box for box in look(made.place, patience_s=5).machine.walk() if box.kind == "node"]
+        finally:
+            client.api.unpause(control_plane.id)
+    assert [(box.name, box.note, box.children) for box in silent] == [
+        (f"{NAME}-control-plane", "paused", ()),
+        (f"{NAME}-worker", "its cluster does not answer", ()),
+    ]
+    made.cluster.wait_until_ready()
 
 
 def test_what_kubectl_and_kind_refuse_is_told(made: Made) -> None:

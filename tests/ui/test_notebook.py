@@ -13,6 +13,7 @@ import pytest
 from jupyter_client.manager import KernelManager
 
 from lab_helpers.core.settings import CHECKOUT, Place
+from lab_helpers.core.waiting import wait_for
 from lab_helpers.ui.jupyter import KERNEL, install_kernel
 
 LAB = "00-start"
@@ -100,6 +101,16 @@ def test_a_hint_is_one_more_than_the_check_gave(kernel: Kernel, place: Place) ->
 def test_a_prediction_says_its_choices_in_text(kernel: Kernel) -> None:
     text = kernel.run('predict("p", "yes", "no")').bundles[0]["text/plain"]
     assert [line.strip() for line in text.splitlines()[1:]] == ["○ yes", "○ no"]
+
+
+def test_the_boundary_map_is_one_output_with_a_widget_and_the_same_in_text(kernel: Kernel) -> None:
+    cell = kernel.run("boundary_map()")
+    assert cell.errors == []
+    assert [set(bundle) for bundle in cell.bundles] == [{"text/plain", "application/vnd.jupyter.widget-view+json"}]
+    assert cell.bundles[0]["text/plain"].startswith("this machine · kernel 1 · ")
+    kernel.run("boundary_map()")
+    count = "import threading; print(sum(thread.name == 'boundary map' for thread in threading.enumerate()))"
+    wait_for(lambda: kernel.run(count).text == "1\n", "the older map to end", timeout_s=60, interval_s=0.5)
 
 
 def test_the_lab_is_found_from_wherever_the_learner_went(kernel: Kernel, place: Place) -> None:
