@@ -32,6 +32,7 @@ COMMANDS = [
     "check",
     "watch",
     "hint",
+    "break",
     "solve",
     "reset",
     "clean",
