@@ -238,6 +238,7 @@ def everything(client: docker.DockerClient) -> set[str]:
 
 
 @pytest.mark.live
+@pytest.mark.engine
 def test_what_other_people_have_is_never_touched(here: Place, client: docker.DockerClient, start: Start) -> None:
     # Before the place began, with names like ours, and upon our image.
     elsewhere(client, "theirs:1")
@@ -302,6 +303,7 @@ def test_what_other_people_have_is_never_touched(here: Place, client: docker.Doc
 
 
 @pytest.mark.live
+@pytest.mark.engine
 def test_a_place_that_began_before_there_was_an_engine_owns_what_came_later(
     here: Place, client: docker.DockerClient, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,6 +323,7 @@ def test_a_place_that_began_before_there_was_an_engine_owns_what_came_later(
 
 
 @pytest.mark.live
+@pytest.mark.engine
 def test_a_place_that_looks_for_the_first_time_owns_nothing(here: Place, start: Start) -> None:
     start("pinboard-old")
     assert containers(here) == []
@@ -332,6 +335,7 @@ def test_a_place_that_looks_for_the_first_time_owns_nothing(here: Place, start: 
 
 
 @pytest.mark.live
+@pytest.mark.engine
 def test_what_somebody_else_uses_stays_and_is_told(here: Place, client: docker.DockerClient, start: Start) -> None:
     elsewhere(client, "theirs:1")
     record_baseline(here)
@@ -345,6 +349,7 @@ def test_what_somebody_else_uses_stays_and_is_told(here: Place, client: docker.D
 
 
 @pytest.mark.live
+@pytest.mark.engine
 def test_two_that_clean_at_the_same_time_do_not_trip_over_each_other(
     here: Place, client: docker.DockerClient, start: Start
 ) -> None:
@@ -376,6 +381,7 @@ def the(place: Place, name: str) -> Container:
 
 
 @pytest.mark.live
+@pytest.mark.engine
 def test_what_a_container_tells_of_itself(here: Place, client: docker.DockerClient, start: Start) -> None:
     record_baseline(here)
     built(client, "pinboard:1", "RUN touch /x")
@@ -412,6 +418,7 @@ def test_what_a_container_tells_of_itself(here: Place, client: docker.DockerClie
 
 
 @pytest.mark.live
+@pytest.mark.engine
 def test_a_container_that_vanishes_or_does_not_run_is_no_error(
     here: Place, client: docker.DockerClient, start: Start
 ) -> None:
@@ -432,6 +439,7 @@ def test_a_container_that_vanishes_or_does_not_run_is_no_error(
 
 
 @pytest.mark.live
+@pytest.mark.engine
 def test_without_the_base_image_the_advice_is_to_prepare(engine: Engine, client: docker.DockerClient) -> None:
     client.images.get(BASE).tag("kept-by-this-test")
     client.images.remove(BASE)
