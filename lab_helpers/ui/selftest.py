@@ -12,9 +12,9 @@ import sys
 import threading
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,19 +34,17 @@ class Stage:
     name: str
     argv: tuple[str, ...]
     counts: bool = False
+    env: Mapping[str, str] = field(default_factory=dict)
+    """What is added to the environment."""
 
     @property
     def file(self) -> str:
         return self.name.replace(" ", "-")
 
-    @property
-    def proves(self) -> bool:
-        return "prove" in self.argv
-
     def command(self, junit: Path) -> list[str]:
         if not self.counts:
             return list(self.argv)
-        return [*self.argv, *(("--junit", str(junit)) if self.proves else (f"--junit-xml={junit}",))]
+        return [*self.argv, *(("--junit", str(junit)) if "prove" in self.argv else (f"--junit-xml={junit}",))]
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,8 @@ class Outcome:
 
 
 Row = tuple[Stage, ...]
+NO_ENGINE = {"DOCKER_HOST": "unix:///there/is/none"}
+"""Without it a test that cleans up would find what the other row has in the engine."""
 
 
 def rows(place: Place, *, full: bool) -> tuple[Row, Row]:
@@ -85,17 +85,19 @@ def rows(place: Place, *, full: bool) -> tuple[Row, Row]:
     lab = (sys.executable, "-m", "lab_helpers.cli")
     labs = all_labs(place)
 
-    def tests(name: str, marks: str) -> Stage:
-        return Stage(name, (*pytest, "tests", "-m", marks), counts=True)
+    def tests(name: str, marks: str, env: Mapping[str, str] | None = None) -> Stage:
+        return Stage(name, (*pytest, "tests", "-m", marks), counts=True, env=env or {})
 
     def prove(name: str, *, engine: bool) -> Stage:
         names = (each.name for each in labs if each.needs_engine is engine)
-        return Stage(name, (*lab, "prove", *names), counts=True)
+        # Two proofs of one place would wait for each other, so each has a place of its own.
+        env = {**({} if engine else NO_ENGINE), "LAB_STATE": str(place.state / "tests" / name.replace(" ", "-"))}
+        return Stage(name, (*lab, "prove", *names), counts=True, env=env)
 
     without = [
-        tests("unit and contract", "not live and not browser and not full"),
+        tests("unit and contract", "not live and not browser and not full", NO_ENGINE),
         Stage("pinboard", (*pytest, "labs/pinboard/tests"), counts=True),
-        tests("live", "live and not browser and not engine and not full"),
+        tests("live", "live and not browser and not engine and not full", NO_ENGINE),
         prove("prove", engine=False),
     ]
     within = [
@@ -109,7 +111,7 @@ def rows(place: Place, *, full: bool) -> tuple[Row, Row]:
         prove("prove with the engine", engine=True),
     ]
     if full:
-        without.append(tests("full", "full and not engine"))
+        without.append(tests("full", "full and not engine", NO_ENGINE))
         within.append(tests("full with the engine", "full and engine"))
     return tuple(without), tuple(within)
 
@@ -156,7 +158,7 @@ class _Run:
         junit.unlink(missing_ok=True)
         command = stage.command(junit)
         began = time.monotonic()
-        code = self._run(command, log, self._environment(stage))
+        code = self._run(command, log, stage.env)
         count = _count(junit) if stage.counts else Count()
         if code == 0 and not stage.counts:
             count = Count(passed=1)
@@ -169,7 +171,7 @@ class _Run:
             self._screen.show([_line(outcome)])
         return outcome
 
-    def _run(self, command: list[str], log: Path, environment: dict[str, str]) -> int:
+    def _run(self, command: list[str], log: Path, env: Mapping[str, str]) -> int:
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 command,
@@ -177,17 +179,13 @@ class _Run:
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **environment},
+                env={**os.environ, **env},
             )
             self._running.add(process)
             try:
                 return process.wait()
             finally:
                 self._running.discard(process)
-
-    def _environment(self, stage: Stage) -> dict[str, str]:
-        """Two proofs of one place would wait for each other, so each has a place of its own."""
-        return {"LAB_STATE": str(self._folder / stage.file)} if stage.proves else {}
 
 
 def _line(outcome: Outcome) -> Line:

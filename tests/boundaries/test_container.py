@@ -27,13 +27,14 @@ from lab_helpers.boundaries.container import (
     images,
 )
 from lab_helpers.boundaries.engine_objects import moment, read_baseline, record_baseline
+from lab_helpers.boundaries.node_containers import clusters_since
 from lab_helpers.core import host
 from lab_helpers.core.errors import MachineError
 from lab_helpers.core.settings import CHECKOUT, Place
 from lab_helpers.core.waiting import wait_for
 from lab_helpers.images.base_image import BASE
 from lab_helpers.tools import dockerd
-from lab_helpers.tools.engine import LABEL, Engine, find_engine
+from lab_helpers.tools.engine import LABEL, PLACE_LABEL, Engine, find_engine
 from lab_helpers.tools.kind import CLUSTER_LABEL
 from tests.fakes.own_engine import own_daemon
 
@@ -332,6 +333,35 @@ def test_a_place_that_looks_for_the_first_time_owns_nothing(here: Place, start: 
     start("pinboard-new")
     assert containers(other) == []
     assert [one.name for one in containers(here)] == ["pinboard-new"]
+
+
+@pytest.mark.live
+@pytest.mark.engine
+def test_what_another_place_makes_at_the_same_time_is_its_own(
+    here: Place, client: docker.DockerClient, start: Start
+) -> None:
+    """As the docker commands of both places label it."""
+    other = replace(here, state=here.state.with_name("other"))
+    for place in (here, other):
+        record_baseline(place)
+    for place, name in ((here, "mine"), (other, "yours")):
+        label = {PLACE_LABEL: place.mark}
+        client.networks.create(f"pinboard-{name}", labels=label)
+        client.volumes.create(f"pinboard-{name}", labels=label)
+        built(client, f"pinboard:{name}", f"RUN touch /{name}", f"LABEL {PLACE_LABEL}={place.mark}")
+        start(f"pinboard-{name}", f"pinboard:{name}", labels=label)
+        start(f"pinboard-{name}-off", f"pinboard:{name}", labels=label).kill()
+        start(f"a-node-{name}", labels={**label, CLUSTER_LABEL: f"pinboard-{name}"})
+    start("pinboard-of-nobody")
+    theirs = [what for what in engine_objects.leftovers(other) if "nobody" not in what]
+    assert len(theirs) == len(engine_objects.leftovers(here)) - 1 >= 5
+    assert clusters_since(here) == (["pinboard-mine"], ["pinboard-yours"])
+    assert clusters_since(other) == (["pinboard-yours"], ["pinboard-mine"])
+    assert "the container pinboard-yours" in engine_objects.taken(here)
+    assert not [what for what in engine_objects.remove_all(here) if "yours" in what]
+    assert engine_objects.leftovers(here) == []
+    assert engine_objects.leftovers(other) == theirs
+    assert client.containers.get("pinboard-yours").status == "running"
 
 
 @pytest.mark.live
