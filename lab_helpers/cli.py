@@ -232,6 +232,31 @@ def hint(lab: LabName, task: TaskName) -> None:
     raise typer.Exit(answer.verdict.outcome.exit_code)
 
 
+@app.command("break")
+def break_(
+    lab: LabName,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="which incident; none: a random one")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="take the open incident back instead")] = False,
+) -> None:
+    """Break something, for you to find and mend."""
+    from lab_helpers.core.errors import UsageError
+    from lab_helpers.course import incidents
+    from lab_helpers.course.engine import load_lab
+    from lab_helpers.ui.incidents import started_lines, undone_lines
+
+    if undo and seed is not None:
+        raise UsageError("`--undo` and `--seed` do not go together.", do="run `lab break LAB --undo`, then break again")
+    here = place()
+    with _screen() as screen:
+        declared = load_lab(here, lab)
+        if undo:
+            screen.show(undone_lines(declared, incidents.undo(here, declared, screen.tell)))
+            return
+        started = incidents.break_lab(here, declared, seed, screen.tell)
+        screen.show(started_lines(started))
+    raise typer.Exit(ExitCode.PASSED if started.fresh else ExitCode.NOT_YET)
+
+
 @app.command()
 def solve(lab: LabName, task: MaybeTask = None) -> None:
     """Run the solution for real, up to TASK or to the end."""

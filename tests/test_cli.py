@@ -35,6 +35,7 @@ COMMANDS = [
     "check",
     "watch",
     "hint",
+    "break",
     "solve",
     "reset",
     "clean",
@@ -373,3 +374,48 @@ def test_the_map_is_a_tree_and_json_in_the_published_form(toy: Toy) -> None:
     assert toy.lab("map", **nowhere).stdout.startswith("this machine · kernel 1 · ")
     seen = BoundaryMap.model_validate_json(toy.lab("map", "--json", **nowhere).stdout)
     assert [box.name for box in seen.machine.walk()] == ["this machine"]
+
+
+DUTY = """
+
+def forget(world, facts):
+    (world.work / "service").unlink(missing_ok=True)
+
+def begin(world):
+    (world.work / "service").write_text("hello")
+    return {}
+
+@LAB.on_call("On call", brief="a file service says hello", criteria={"serves": (1, "it serves")},
+             hints={"silent": ("Look.",)}, after=(), begin=begin, rescue=lambda world, facts: None, end=forget)
+def duty(world, facts):
+    there = (world.work / "service").exists()
+    yield Evidence(criterion="serves", ok=there, looked="it", expected="a file", saw=str(there),
+                   state="" if there else "silent")
+
+@duty.incident("gone", symptom="It is gone!", explanation="it was removed.", fails="serves", state="silent", hints=(),
+               mend=forget)
+def gone(world, chance, facts):
+    forget(world, facts)
+"""
+
+
+def test_break_reports_an_incident_and_takes_it_back(toy: Toy) -> None:
+    tasks = toy.root / "labs" / "00-toy" / "tasks.py"
+    assert toy.lab("break", "00-toy").returncode == 2, "a lab without incidents"
+    tasks.write_text(tasks.read_text() + DUTY)
+    first, again = toy.lab("break", "0", "--seed", "7"), toy.lab("break", "0", "--seed", "8")
+    assert (first.returncode, again.returncode) == (0, 1)
+    assert "seed 7" in first.stdout
+    assert "It is gone!" in first.stdout
+    assert "lab check 00 incident" in first.stdout
+    assert "removed" not in first.stdout
+    assert "There is an incident already" in again.stdout
+    assert "seed 7" in again.stdout
+    (toy.work / "service").touch()
+    passed = toy.lab("check", "00-toy", "incident")
+    assert passed.returncode == 0
+    assert "What it was: it was removed." in passed.stdout
+
+    assert toy.lab("break", "0", "--undo", "--seed", "7").returncode == 2
+    assert "Taken back" in toy.lab("break", "0", "--undo").stdout
+    assert no_traceback(first.stderr, again.stderr, passed.stderr)

@@ -27,6 +27,7 @@ from lab_helpers.core.errors import UsageError
 from lab_helpers.course.verdict import Evidence
 
 if TYPE_CHECKING:
+    from lab_helpers.course.oncall import Facts, Look, Mend, OnCall
     from lab_helpers.course.world import World
 
 Check = Callable[["World"], Iterator[Evidence]]
@@ -99,6 +100,8 @@ class Lab:
     shared: tuple[str, ...] = ()
     """Folders below labs/ that several labs share: the learner gets a copy of each beside the notebook."""
     tasks: dict[str, Task] = field(default_factory=dict)
+    on_call_duty: OnCall | None = None
+    """Its incidents: what `lab break` can break, and the task `incident` that judges how it was mended."""
 
     def task(
         self,
@@ -115,5 +118,31 @@ class Lab:
             task = Task(name, title, criteria, hints, check, after)
             self.tasks[name] = task
             return task
+
+        return add
+
+    def on_call(
+        self,
+        title: str,
+        *,
+        brief: str,
+        criteria: Mapping[str, tuple[int, str]],
+        hints: Mapping[str, tuple[str, ...]],
+        after: tuple[str, ...],
+        begin: Callable[[World], Facts],
+        rescue: Mend,
+        end: Mend,
+    ) -> Callable[[Look], OnCall]:
+        """Declare that this lab has incidents; see `course.oncall`. The decorated function looks at the outcome."""
+        from lab_helpers.course.incidents import judge
+        from lab_helpers.course.oncall import REPORTED, TASK, OnCall, first_hints
+
+        def add(look: Look) -> OnCall:
+            told = {**first_hints(self.name), **hints}
+            all_criteria = {REPORTED: (1, "an incident was reported to you"), **criteria}
+            task = Task(TASK, title, all_criteria, told, lambda world: judge(duty, world), after)
+            duty = OnCall(self.name, task, brief, look, begin, rescue, end, told)
+            self.tasks[TASK], self.on_call_duty = task, duty
+            return duty
 
         return add

@@ -19,8 +19,8 @@ def docker(world: World, *words: str, check: bool = True) -> str:
 @contextlib.contextmanager
 def started(world: World, name: str, *words: str) -> Iterator[str]:
     """A container of that name (`words`: options, image, command), as long as the block runs. Yields the name."""
-    docker(world, "run", "-d", "--name", name, *words)
     try:
+        docker(world, "run", "-d", "--name", name, *words)
         yield name
     finally:
         docker(world, "rm", "-f", "-v", name, check=False)

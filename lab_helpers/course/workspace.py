@@ -20,7 +20,7 @@ from lab_helpers.core.errors import LabError
 from lab_helpers.core.events import Note, Progress, Tell, silent
 from lab_helpers.core.settings import Place
 from lab_helpers.core.store import locked, write_atomic
-from lab_helpers.course import engine, progress
+from lab_helpers.course import engine, incidents, progress
 from lab_helpers.course.declare import Lab
 from lab_helpers.course.engine import WorldFor, load_lab
 
@@ -185,6 +185,7 @@ def reset(place: Place, lab: Lab | str, tell: Tell = silent, *, world_for: World
     """
     lab = load_lab(place, lab)
     world_for(place, lab.name).reset(lab)
+    incidents.forget(place, lab.name)
     work = place.work / lab.name
     with _writing(work):
         if is_pristine(place, lab):
@@ -212,4 +213,6 @@ def clean_all(place: Place, tell: Tell = silent, *, world_for: WorldFor = engine
     """Remove what the labs of this place made and nothing else. Work, progress and caches stay."""
     world = world_for(place, "")
     tell(Progress("cleaning up"))
-    return Cleaned(tuple(world.clean()), tuple(world.leftovers()), tuple(world.others()))
+    removed = world.clean()
+    incidents.forget(place)
+    return Cleaned(tuple(removed), tuple(world.leftovers()), tuple(world.others()))

@@ -4,9 +4,6 @@ The environment is worked out when the kernel starts and not when its kernelspec
 every place (the learner's, that of `lab prove`, those of the tests), whichever program started it. `check`, `hint`
 and all other words of the course are there from the first cell on, also after a restart; an error is one line and not
 a traceback.
-every place (the learner's, that of `lab prove`, those of the tests), whichever program started it. `check`, `hint`
-and all other words of the course are there from the first cell on, also after a restart; an error is one line and not
-a traceback.
 """
 
 from __future__ import annotations

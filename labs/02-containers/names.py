@@ -6,3 +6,6 @@ CONTAINER_PORT = 8000
 MEMORY_MIB = 128
 CPUS = 0.5
 PROCESSES = 64
+LIVE = "pinboard-live"
+"""The container, and the volume, of the incidents."""
+LIVE_PORT = 8022

@@ -9,8 +9,8 @@ from lab_helpers.course.verdict import Evidence
 from lab_helpers.course.world import World
 
 from . import image as image_check
+from . import incidents, near
 from . import limits as limits_check
-from . import near
 from . import same_kernel as kernel_check
 from .looks import START_HINTS
 from .names import CONTAINER_PORT, HOST_PORT, IMAGE, MEMORY_MIB, PROCESSES
@@ -290,3 +290,8 @@ limits.near_miss("swap-unlimited", fails="swap", state="swap")(near.swap_unlimit
 limits.near_miss("swap-by-default", fails="swap", state="swap")(near.swap_by_default)
 limits.near_miss("shares-only", fails="cpu", state="shares")(near.shares_only)
 limits.near_miss("ulimit-only", fails="processes", state="no-process-limit")(near.ulimit_only)
+
+
+# -- incident --------------------------------------------------------------------------------------------------------
+
+incidents.declare(LAB)

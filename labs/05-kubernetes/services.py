@@ -92,9 +92,14 @@ def elsewhere(api: Api, workload: Workload) -> list[str]:
     return found
 
 
-def ask_by_name(cluster: Cluster, workload: Workload, service: Candidate) -> tuple[str, str]:
-    """Ask the Service by its name out of the Deployment's own pods: what was seen, and its state ("" when it works)."""
-    deadline = time.monotonic() + SETTLE_S
+def ask_by_name(
+    cluster: Cluster, workload: Workload, service: Candidate, settle_s: float = SETTLE_S
+) -> tuple[str, str]:
+    """Ask the Service by its name out of the Deployment's own pods: what was seen, and its state ("" when it works).
+
+    It may take `settle_s` seconds until it works.
+    """
+    deadline = time.monotonic() + settle_s
     while True:
         seen = [_ask_port(cluster, workload, service, port) for port in service.ports[:3]]
         saw, state = min(seen, key=lambda each: each[1] != "", default=("the Service has no port", "no-answer"))

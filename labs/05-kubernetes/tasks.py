@@ -11,7 +11,7 @@ from lab_helpers.course.verdict import Evidence
 from lab_helpers.course.world import World
 from lab_helpers.tools.kubectl import read_kubeconfig
 
-from . import hints, near, near_service
+from . import hints, incidents, near, near_service
 from .cluster import needs_cluster
 from .names import CLUSTER, PORT, REPLICAS, WORKERS
 from .services import ask_by_name, best_service, elsewhere
@@ -308,3 +308,8 @@ service.near_miss("another-pod", fails="leads", state="strangers")(near_service.
 service.near_miss("wrong-target-port", fails="name", state="no-answer")(near_service.wrong_target_port)
 service.near_miss("headless", fails="name", state="headless")(near_service.headless)
 service.near_miss("one-does-not-serve", fails="name", state="sometimes")(near_service.one_does_not_serve)
+
+
+# -- incident --------------------------------------------------------------------------------------------------------
+
+incidents.declare(LAB)

@@ -15,6 +15,7 @@ from typing import Any, cast
 from lab_helpers.core.settings import Place
 from lab_helpers.course.declare import Lab
 from lab_helpers.course.engine import WorldFor, check_task
+from lab_helpers.course.incidents import break_lab
 from lab_helpers.course.rules import Rules
 
 
@@ -82,3 +83,10 @@ def check(task: str) -> None:
     place = place_here()
     verdict = check_task(place, Path.cwd().name, task, world_for=cast(WorldFor, toy_world))
     sys.stdout.write(f"{task}: {verdict.outcome}, {verdict.points} of {verdict.total}\n")
+
+
+def break_it(seed: int) -> None:
+    """What `lab break` does, in a toy notebook."""
+    place = place_here()
+    started = break_lab(place, Path.cwd().name, seed, world_for=cast(WorldFor, toy_world))
+    sys.stdout.write(f"{started.incident.symptom}\n")
