@@ -24,9 +24,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lab_helpers.core.errors import UsageError
+from lab_helpers.course.predictions import Prediction
 from lab_helpers.course.verdict import Evidence
 
 if TYPE_CHECKING:
+    from lab_helpers.course.passport import Served
     from lab_helpers.course.world import World
 
 Check = Callable[["World"], Iterator[Evidence]]
@@ -61,6 +63,13 @@ class Task:
     after: tuple[str, ...] = ()
     """Tasks of this lab that this one builds upon."""
     near_misses: list[NearMiss] = field(default_factory=list)
+    served: Callable[[World], Served | None] | None = None
+    """Who serves Pinboard now, for the passport's stamp: asked after the check has passed. It judges nothing."""
+
+    def stamp(self, served: Callable[[World], Served | None]) -> Callable[[World], Served | None]:
+        """Declare that this task is a stop of the passport. `served` may fail: then there is no stamp."""
+        self.served = served
+        return served
 
     def near_miss(self, name: str, *, fails: str, state: str = "") -> Callable[[Action], Action]:
         """Declare a near miss (a generator function: make the state, yield, undo)."""
@@ -96,6 +105,8 @@ class Lab:
     """Its steps make containers and images: `lab reset` removes those of the course."""
     clusters: tuple[str, ...] = ()
     """Names of the clusters that its steps make: `lab reset` removes them."""
+    questions: tuple[Prediction, ...] = ()
+    """Its predictions and recall questions, in the order in which it asks them."""
     tasks: dict[str, Task] = field(default_factory=dict)
 
     def task(
