@@ -19,7 +19,7 @@ counts as not met. A MachineError out of it is the machine's trouble
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -63,11 +63,14 @@ class Task:
     after: tuple[str, ...] = ()
     """Tasks of this lab that this one builds upon."""
     near_misses: list[NearMiss] = field(default_factory=list)
-    served: Callable[[World], Served | None] | None = None
+    served: Callable[[World], Sequence[Served]] | None = None
     """Who serves Pinboard now, for the passport's stamp: asked after the check has passed. It judges nothing."""
 
-    def stamp(self, served: Callable[[World], Served | None]) -> Callable[[World], Served | None]:
-        """Declare that this task is a stop of the passport. `served` may fail: then there is no stamp."""
+    def stamp(self, served: Callable[[World], Sequence[Served]]) -> Callable[[World], Sequence[Served]]:
+        """Declare that this task is a stop of the passport. `served` may fail or find nobody: then there is no stamp.
+
+        Where it finds several (pods), the one with the learner's pin on its board stamps, else the first.
+        """
         self.served = served
         return served
 

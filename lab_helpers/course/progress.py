@@ -155,7 +155,7 @@ class Progress:
     """All labs."""
 
     labs: Mapping[str, LabProgress]
-    answers: Mapping[Round, Mapping[str, str]] = field(default_factory=dict)
+    answers: Mapping[Round, Mapping[str, str]] = field(default_factory=lambda: {"before": {}, "after": {}})
     """Of the ten questions: round -> question -> choice. The first answer of a round counts."""
     pin: PinEntry | None = None
     """The learner's own pin: the first that was seen."""

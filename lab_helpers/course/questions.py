@@ -54,7 +54,7 @@ class Question(BaseModel):
 
 
 class Answered(BaseModel):
-    """One question with what the learner answered. What is true is told (else null) once both rounds are over for it."""
+    """One question with what the learner answered. What is true is told (else null) once it was answered after."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -125,16 +125,12 @@ def read_questions(place: Place, round_: Round | None = None) -> QuestionsReport
     if not declared:
         raise LabError("This course has no questions to ask.", why=f"there is no {place.labs / FILE}")
     answers = progress.read(place).answers
-    rows = [
-        _row(
-            question, *(answers.get(each, {}).get(question.id) for each in ROUNDS), told=question.id in answers["after"]
-        )
-        for question in declared
-    ]
+    rows = [_row(each, *(answers[name].get(each.id) for name in ROUNDS)) for each in declared]
     return QuestionsReport(round=round_ or due_round(place), questions=tuple(rows))
 
 
-def _row(question: Question, before: str | None, after: str | None, *, told: bool) -> Answered:
+def _row(question: Question, before: str | None, after: str | None) -> Answered:
+    told = after is not None
     return Answered(
         id=question.id,
         ask=question.ask,
@@ -148,7 +144,7 @@ def _row(question: Question, before: str | None, after: str | None, *, told: boo
 
 
 def answer(place: Place, round_: Round, question: str, choice: str) -> str:
-    """Lock an answer; the first one of a round counts and is returned. Raises UsageError for one that is not offered."""
+    """Lock an answer; the first of a round counts and is returned. Raises UsageError for one that is not offered."""
     known = {each.id: each for each in load_questions(place)}
     if question not in known or choice not in known[question].choices:
         raise UsageError(f"That is no answer to the question {question}.")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     from lab_helpers.core.settings import Place
     from lab_helpers.course.declare import Lab
-    from lab_helpers.course.progress import LabProgress
+    from lab_helpers.course.progress import LabProgress, Progress
 
 
 class TaskRow(BaseModel):
@@ -41,10 +41,23 @@ class LabRow(BaseModel):
     points: int
     total: int
     tasks: tuple[TaskRow, ...]
+    asked: int = 0
+    """Its predictions and recall questions: how many there are, and how many of them the learner `answered`."""
+    answered: int = 0
 
     @property
     def done(self) -> bool:
         return self.passed == len(self.tasks)
+
+
+class QuestionsRow(BaseModel):
+    """The questions before and after the course: how many there are, and how many were answered in each round."""
+
+    model_config = ConfigDict(frozen=True)
+
+    total: int
+    before: int
+    after: int
 
 
 class Board(BaseModel):
@@ -54,6 +67,7 @@ class Board(BaseModel):
 
     labs: tuple[LabRow, ...]
     jupyter_port: int | None = None
+    questions: QuestionsRow | None = None
 
     @property
     def next_lab(self) -> LabRow | None:
@@ -70,7 +84,19 @@ def read_board(place: Place, lab: str | None = None) -> Board:
     declared = all_labs(place) if lab is None else [load_lab(place, lab)]
     progress = read(place)
     rows = tuple(_lab_row(each, progress.lab(each.name)) for each in declared)
-    return Board(labs=rows, jupyter_port=running_jupyter(place))
+    return Board(
+        labs=rows,
+        jupyter_port=running_jupyter(place),
+        questions=_questions_row(place, progress) if lab is None else None,
+    )
+
+
+def _questions_row(place: Place, progress: Progress) -> QuestionsRow | None:
+    from lab_helpers.course.questions import load_questions
+
+    known = {question.id for question in load_questions(place)}
+    before, after = (len(known & progress.answers[round_].keys()) for round_ in ("before", "after"))
+    return QuestionsRow(total=len(known), before=before, after=after) if known else None
 
 
 def _lab_row(lab: Lab, progress: LabProgress) -> LabRow:
@@ -102,4 +128,6 @@ def _lab_row(lab: Lab, progress: LabProgress) -> LabRow:
         points=totals.points,
         total=totals.total,
         tasks=tuple(tasks),
+        asked=len(lab.questions),
+        answered=sum(question.name in progress.predictions for question in lab.questions),
     )

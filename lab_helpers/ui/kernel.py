@@ -1,8 +1,9 @@
 """Starts the notebook's kernel in the lab's environment: `python -P -m lab_helpers.ui.kernel -f CONNECTION`.
 
 The environment is worked out when the kernel starts and not when its kernelspec was written: one kernelspec serves
-every place (the learner's, that of `lab prove`, those of the tests), whichever program started it. `check`, `hint`,
-`watch` and `predict` are there from the first cell on, also after a restart; an error is one line and not a traceback.
+every place (the learner's, that of `lab prove`, those of the tests), whichever program started it. `check`, `hint`
+and all other words of the course are there from the first cell on, also after a restart; an error is one line and not
+a traceback.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def main() -> None:
     install_wrappers(here)
     config = Config()
     config.InteractiveShell.xmode = "Minimal"
-    config.InteractiveShellApp.exec_lines = ["from lab_helpers import check, hint, predict, watch"]
+    config.InteractiveShellApp.exec_lines = ["from lab_helpers import *"]
     IPKernelApp.launch_instance(config=config)
 
 
