@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+import uuid
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ LIGHT = (
 )
 LIGHT += "--ink0:#2f5d9b; --ink1:#a33a2c; --ink2:#2f7350; --ink3:#7a4a91; --ink4:#8a5a17;"
 DARK = (
-    "--cover:#0f1a26; --paper:#2a2822; --line:#3c382e; --text:#ece4d0; --quiet:#b5ab95; --note:#5a4f1c; --edge:#8a7a34;"
+    "--cover:#0f1a26; --paper:#2a2822; --line:#3c382e; --text:#ece4d0; --quiet:#b5ab95; --note:#443c16; --edge:#8a7a34;"
 )
 DARK += "--ink0:#8db8f0; --ink1:#f0968a; --ink2:#86d3a8; --ink3:#cfa3e6; --ink4:#e6b566;"
 
@@ -80,11 +81,13 @@ def passport_svg(page: Passport, *, inline: bool = False) -> str:
         _text(EDGE + PAGE_W + 30, height - EDGE - 18, summary[1], "quiet"),
     ]
     body = "".join(parts)
+    # A notebook may show it twice, and there an id must not come twice; a file is the same each time.
+    name = f"lab-passport-{uuid.uuid4().hex[:8]}" if inline else "lab-passport"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="lab-passport" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-labelledby="lab-passport-title lab-passport-words">'
-        f'<title id="lab-passport-title">{escape(TITLE)}</title>'
-        f'<desc id="lab-passport-words">{escape(passport_text(page))}</desc>'
+        f'aria-labelledby="{name}-title {name}-words">'
+        f'<title id="{name}-title">{escape(TITLE)}</title>'
+        f'<desc id="{name}-words">{escape(passport_text(page))}</desc>'
         f"<style>{_colours(inline=inline)}{LOOKS}</style>{body}</svg>\n"
     )
 

@@ -78,6 +78,5 @@ class QuestionsPanel:
         if self._round == "before":
             body = f"<div>◉ {_prose(mine)} (your answer)</div>"
             return [widgets.HTML(_frame(f"<b>{_prose(ask)}</b>", body, COLOURS[Outcome.BLOCKED]))]
-        changed = question.after == question.answer
-        colour = COLOURS[Outcome.PASSED if changed else Outcome.NOT_YET]
+        colour = COLOURS[Outcome.PASSED if question.after == question.answer else Outcome.NOT_YET]
         return [widgets.HTML(_frame(f"<b>{_prose(ask)}</b>", rows_html(after_rows(question)), colour))]
