@@ -55,23 +55,21 @@ class QuestionsPanel:
 
         report = read_questions(self._place, self._round)
         self.text = questions_text(report, self._round)
-        before = {name: picks.value for name, picks in self._picks.items()}
         self._picks = {}
         parts: list[Any] = []
         for number, question in enumerate(report.questions, start=1):
-            parts += self._question(question, number, before.get(question.id))
+            parts += self._question(question, number)
         head = f'<b>{escape(TITLES[self._round])}</b><span class="points">{count_text(report, self._round)}</span>'
         self._head.value = _frame(head, f"<div>{escape(INVITATIONS[self._round])}</div>", COLOURS[Outcome.BLOCKED])
         self._picked(None)
         self.widget.children = (self._head, *parts, *([self._lock] if self._picks else []), self._said)
 
-    def _question(self, question: Answered, number: int, picked: str | None) -> list[Any]:
+    def _question(self, question: Answered, number: int) -> list[Any]:
         widgets = _widgets()
         ask = f"{number}. {question.ask}"
         mine = getattr(question, self._round)
         if mine is None:
             picks = choices_widget(question.choices, question.ask)
-            picks.value = picked
             picks.observe(self._picked, "value")
             self._picks[question.id] = picks
             return [widgets.HTML(ask_html(ask)), picks]

@@ -55,6 +55,14 @@ def test_what_is_true_is_told_after_the_second_answer_only(place: Place) -> None
     assert progress.read(place).labs == {}, "the questions belong to no lab"
 
 
+def test_of_two_that_answer_at_the_same_moment_the_first_counts(place: Place) -> None:
+    log = AppendLog(place.progress)
+    for choice in ("c", "b"):
+        log.append({"kind": "answer", "time": 1, "lab": "", "round": "before", "question": "one", "choice": choice})
+    log.append({"kind": "answer", "time": 1, "round": "during", "question": "one", "choice": "a"})
+    assert read_questions(place).questions[0].before == "c"
+
+
 @pytest.mark.parametrize(("question", "choice"), [("one", "d"), ("two", "a")])
 def test_nonsense_is_not_stored(place: Place, question: str, choice: str) -> None:
     with pytest.raises(UsageError):

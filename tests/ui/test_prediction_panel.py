@@ -160,7 +160,7 @@ def test_after_the_course_both_rounds_stand_side_by_side(place: Place) -> None:
     assert first.trap.because in panel.text
 
 
-def test_what_was_picked_stays_picked_when_something_is_locked_elsewhere(place: Place) -> None:
+def test_the_first_answer_of_two_tabs_counts(place: Place) -> None:
     declared = questions.load_questions(place)
     one, other = QuestionsPanel(place, "before"), QuestionsPanel(place, "before")
     for panel, choice in ((one, 0), (other, 1)):
