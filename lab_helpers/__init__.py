@@ -11,18 +11,28 @@ if TYPE_CHECKING:
     from lab_helpers.ui.notebook import (
         board,
         boundary_map,
+        carry_pin,
         check,
+        compare,
         hint,
+        passport,
         predict,
+        questions,
+        recall,
         watch,
     )
 
 __all__ = [
     "board",
     "boundary_map",
+    "carry_pin",
     "check",
+    "compare",
     "hint",
+    "passport",
     "predict",
+    "questions",
+    "recall",
     "watch",
 ]
 

@@ -258,6 +258,36 @@ def break_(
 
 
 @app.command()
+def questions(
+    which: Annotated[str, typer.Argument(metavar="[ROUND]", help="before or after; none: the one that is due")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """The ten questions before and after the course."""
+    from lab_helpers.ui.questions_terminal import run_questions
+
+    with _screen() as screen:
+        report = run_questions(place(), which, screen, ask=not as_json)
+        if as_json:
+            _print_json(report)
+
+
+@app.command()
+def passport(
+    as_json: AsJson = False,
+    picture: Annotated[Path | None, typer.Option(metavar="FILE", help="write it as a picture (SVG)")] = None,
+    carry: Annotated[str | None, typer.Option(metavar="LAB", help="pin your own pin to that lab's Pinboard")] = None,
+    text: Annotated[str, typer.Option(help="with --carry: your pin, if you have none yet")] = "",
+) -> None:
+    """Your pin's journey: who served it, stop by stop."""
+    from lab_helpers.ui.passport_command import run_passport
+
+    with _screen() as screen:
+        page = run_passport(place(), screen, picture=picture, carry=carry, text=text, show=not as_json)
+        if as_json:
+            _print_json(page)
+
+
+@app.command()
 def solve(lab: LabName, task: MaybeTask = None) -> None:
     """Run the solution for real, up to TASK or to the end."""
     from lab_helpers.course.engine import load_lab

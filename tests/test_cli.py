@@ -36,6 +36,8 @@ COMMANDS = [
     "watch",
     "hint",
     "break",
+    "questions",
+    "passport",
     "solve",
     "reset",
     "clean",
@@ -169,6 +171,9 @@ def test_status_follows_the_learner(toy: Toy) -> None:
         ["prove", "nothing"],
         ["prepare", "nothing"],
         ["build", "nothing"],
+        ["questions", "during"],
+        ["passport", "--carry", "nothing"],
+        ["passport", "--text", "x"],
     ],
 )
 def test_nonsense_is_a_usage_error(toy: Toy, words: list[str | bytes]) -> None:

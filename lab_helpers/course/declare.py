@@ -19,15 +19,17 @@ counts as not met. A MachineError out of it is the machine's trouble
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lab_helpers.core.errors import UsageError
+from lab_helpers.course.predictions import Prediction
 from lab_helpers.course.verdict import Evidence
 
 if TYPE_CHECKING:
     from lab_helpers.course.oncall import Facts, Look, Mend, OnCall
+    from lab_helpers.course.passport import Served
     from lab_helpers.course.world import World
 
 Check = Callable[["World"], Iterator[Evidence]]
@@ -62,6 +64,16 @@ class Task:
     after: tuple[str, ...] = ()
     """Tasks of this lab that this one builds upon."""
     near_misses: list[NearMiss] = field(default_factory=list)
+    served: Callable[[World], Sequence[Served]] | None = None
+    """Who serves Pinboard now, for the passport's stamp: asked after the check has passed. It judges nothing."""
+
+    def stamp(self, served: Callable[[World], Sequence[Served]]) -> Callable[[World], Sequence[Served]]:
+        """Declare that this task is a stop of the passport. `served` may fail or find nobody: then there is no stamp.
+
+        Where it finds several (pods), the one with the learner's pin on its board stamps, else the first.
+        """
+        self.served = served
+        return served
 
     def near_miss(self, name: str, *, fails: str, state: str = "") -> Callable[[Action], Action]:
         """Declare a near miss (a generator function: make the state, yield, undo)."""
@@ -99,6 +111,8 @@ class Lab:
     """Names of the clusters that its steps make: `lab reset` removes them."""
     shared: tuple[str, ...] = ()
     """Folders below labs/ that several labs share: the learner gets a copy of each beside the notebook."""
+    questions: tuple[Prediction, ...] = ()
+    """Its predictions and recall questions, in the order in which it asks them."""
     tasks: dict[str, Task] = field(default_factory=dict)
     on_call_duty: OnCall | None = None
     """Its incidents: what `lab break` can break, and the task `incident` that judges how it was mended."""

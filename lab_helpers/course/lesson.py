@@ -23,6 +23,7 @@ STARTER = "# Your turn: type your commands here"
 SOLUTION = "solution"
 
 _CHECK = re.compile(r"""^\s*check\(\s*(["'])(?P<task>[^"']+)\1""", re.MULTILINE)
+_ASKED = re.compile(r"""^\s*(?P<word>predict|recall|compare)\(\s*(["'])(?P<name>[^"']+)\2""", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class Cell:
     def checks(self) -> tuple[str, ...]:
         """The tasks that this cell checks."""
         return tuple(match["task"] for match in _CHECK.finditer(self.source)) if self.is_code else ()
+
+    @property
+    def asked(self) -> tuple[tuple[str, str], ...]:
+        """The questions that this cell asks or compares, in order: the word (predict, recall, compare), the name."""
+        return tuple((m["word"], m["name"]) for m in _ASKED.finditer(self.source)) if self.is_code else ()
 
     @property
     def first_line(self) -> str:

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from lab_helpers.course.declare import Lab, Task
 from lab_helpers.course.lesson import Lesson
+from lab_helpers.course.lint_questions import lint_questions
 
 MAX_LINES = 10
 
 
 def lint(lab: Lab, lesson: Lesson, *, near_misses: int = 3) -> list[str]:
     """All complaints about one lesson, one sentence each. `near_misses`: how many a task has at least."""
-    complaints = [*_cells(lesson), *_checks(lab, lesson)]
+    complaints = [*_cells(lesson), *_checks(lab, lesson), *lint_questions(lab, lesson)]
     for task in lab.tasks.values():
         complaints += _task(task, near_misses)
     return complaints

@@ -6,7 +6,7 @@ Writing appends one record; reading is a pure function over the records. Progres
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -67,7 +67,55 @@ class PredictionEntry(_Entry):
     choice: str
 
 
-Entry = VerdictEntry | HintEntry | OpenedEntry | PredictionEntry
+Round = Literal["before", "after"]
+"""The ten questions are asked twice: before the first lab and after the last one."""
+
+
+class AnswerEntry(_Entry):
+    """One of the ten questions was answered, which belong to no lab."""
+
+    kind: Literal["answer"] = "answer"
+    lab: str = ""
+    round: Round
+    question: str
+    choice: str
+
+
+class PinEntry(_Entry):
+    """The learner's own pin was seen, in the lab where they made it."""
+
+    kind: Literal["pin"] = "pin"
+    text: str
+    author: str = ""
+    made: str = ""
+    """When it was pinned, as Pinboard writes it: UTC, ISO 8601."""
+
+
+class StampEntry(_Entry):
+    """A check passed that looked at a served Pinboard: who served it. What does not apply is empty."""
+
+    kind: Literal["stamp"] = "stamp"
+    task: str
+    boot_id: str = ""
+    kernel: str = ""
+    """The kernel's release."""
+    version: str = ""
+    """Pinboard's own."""
+    vm: str = ""
+    container: str = ""
+    """The beginning of its ID."""
+    node: str = ""
+    pod: str = ""
+    carried: bool = False
+    """The learner's own pin was on the board."""
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """What makes one stamp another one than the last of the same stop."""
+        return (self.boot_id, self.version, self.vm, self.container, self.node, self.pod, str(self.carried))
+
+
+Entry = VerdictEntry | HintEntry | OpenedEntry | PredictionEntry | AnswerEntry | PinEntry | StampEntry
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
 
 
@@ -123,6 +171,12 @@ class Progress:
 
     labs: Mapping[str, LabProgress]
     at: Standing | None = None
+    answers: Mapping[Round, Mapping[str, str]] = field(default_factory=lambda: {"before": {}, "after": {}})
+    """Of the ten questions: round -> question -> choice. The first answer of a round counts."""
+    pin: PinEntry | None = None
+    """The learner's own pin: the first that was seen."""
+    stamps: Sequence[StampEntry] = ()
+    """All of them, oldest first."""
 
     def lab(self, name: str) -> LabProgress:
         return self.labs.get(name, LabProgress())
@@ -156,7 +210,13 @@ def summarize(records: Iterable[Record]) -> Progress:
     shown: set[tuple[str, str, str, int]] = set()
     judged: dict[str, VerdictEntry] = {}
     at: Standing | None = None
+    answers: dict[Round, dict[str, str]] = {"before": {}, "after": {}}
+    pin: PinEntry | None = None
+    stamps: list[StampEntry] = []
     for entry in entries(records):
+        if isinstance(entry, AnswerEntry):
+            answers[entry.round].setdefault(entry.question, entry.choice)
+            continue
         lab = labs.setdefault(entry.lab, LabProgress())
         gap = entry.time - last.get(entry.lab, entry.time)
         lab.spent_s += gap if 0 < gap <= BREAK_S else 0
@@ -176,11 +236,15 @@ def summarize(records: Iterable[Record]) -> Progress:
                 lab.opened_at = entry.time if lab.opened_at is None else lab.opened_at
             case PredictionEntry():
                 lab.predictions.setdefault(entry.name, entry.choice)
+            case PinEntry():
+                pin = pin or entry
+            case StampEntry():
+                stamps.append(entry)
         if isinstance(entry, VerdictEntry):
             judged[entry.lab] = entry
         verdict = judged.get(entry.lab)
         at = Standing(entry.lab, entry.time, verdict.task if verdict else "", verdict.outcome if verdict else None)
-    return Progress(labs, at)
+    return Progress(labs, at, answers, pin, stamps)
 
 
 def read(place: Place) -> Progress:
@@ -220,6 +284,28 @@ def lock_prediction(place: Place, lab: str, name: str, choice: str) -> str:
     if prediction(place, lab, name) is None:
         _append(place, PredictionEntry(time=now(), lab=lab, name=name, choice=choice))
     return prediction(place, lab, name) or choice
+
+
+def lock_answer(place: Place, round_: Round, question: str, choice: str) -> str:
+    """Lock the answer to one of the ten questions. The first of that round counts, and is returned."""
+    if question not in read(place).answers[round_]:
+        _append(place, AnswerEntry(time=now(), round=round_, question=question, choice=choice))
+    return read(place).answers[round_].get(question, choice)
+
+
+def record_pin(place: Place, lab: str, *, text: str, author: str = "", made: str = "") -> None:
+    """Store which pin is the learner's own. The first one counts."""
+    if read(place).pin is None:
+        _append(place, PinEntry(time=now(), lab=lab, text=text, author=author, made=made))
+
+
+def record_stamp(place: Place, stamp: StampEntry) -> bool:
+    """Store a stamp, unless the last one of that stop says the same. True when it is a new one."""
+    before = [one for one in read(place).stamps if (one.lab, one.task) == (stamp.lab, stamp.task)]
+    if before and before[-1].place == stamp.place:
+        return False
+    _append(place, stamp)
+    return True
 
 
 def record_verdict(place: Place, verdict: Verdict) -> None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     from lab_helpers.core.settings import Place
     from lab_helpers.course.declare import Lab
-    from lab_helpers.course.progress import LabProgress
+    from lab_helpers.course.progress import LabProgress, Progress
     from lab_helpers.course.resume import Piece
 
 
@@ -46,6 +46,9 @@ class LabRow(BaseModel):
     total: int
     spent_s: float = 0
     tasks: tuple[TaskRow, ...]
+    asked: int = 0
+    """Its predictions and recall questions: how many there are, and how many of them the learner `answered`."""
+    answered: int = 0
 
     @property
     def done(self) -> bool:
@@ -71,6 +74,16 @@ class At(BaseModel):
     time: float
 
 
+class QuestionsRow(BaseModel):
+    """The questions before and after the course: how many there are, and how many were answered in each round."""
+
+    model_config = ConfigDict(frozen=True)
+
+    total: int
+    before: int
+    after: int
+
+
 class Board(BaseModel):
     """What `lab list --json` and `lab status --json` print. `jupyter_port` is null while no JupyterLab of ours runs.
 
@@ -86,6 +99,7 @@ class Board(BaseModel):
     running: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     rebooted: bool = False
+    questions: QuestionsRow | None = None
 
     @property
     def next_lab(self) -> LabRow | None:
@@ -114,6 +128,7 @@ def read_board(place: Place, lab: str | None = None) -> Board:
         running=tuple(each.words for each in pieces if each.state is resume.State.RUNS),
         lost=(*(each.words for each in lost), *(["JupyterLab"] if lost_jupyter(place) else [])),
         rebooted=resume.rebooted(place),
+        questions=_questions_row(place, progress) if lab is None else None,
     )
 
 
@@ -126,6 +141,14 @@ def _pieces(place: Place, labs: list[Lab]) -> list[Piece]:
         return resume.survey(place, labs)
     except (LabError, OSError):
         return []
+
+
+def _questions_row(place: Place, progress: Progress) -> QuestionsRow | None:
+    from lab_helpers.course.questions import load_questions
+
+    known = {question.id for question in load_questions(place)}
+    before, after = (len(known & progress.answers[round_].keys()) for round_ in ("before", "after"))
+    return QuestionsRow(total=len(known), before=before, after=after) if known else None
 
 
 def _lab_row(lab: Lab, progress: LabProgress) -> LabRow:
@@ -158,4 +181,6 @@ def _lab_row(lab: Lab, progress: LabProgress) -> LabRow:
         total=totals.total,
         spent_s=round(progress.spent_s),
         tasks=tuple(tasks),
+        asked=len(lab.questions),
+        answered=sum(question.name in progress.predictions for question in lab.questions),
     )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lab_helpers.course.build import BuildReport
     from lab_helpers.course.proof import ProofReport
     from lab_helpers.course.workspace import Cleaned
-    from lab_helpers.ui.board import Board, LabRow
+    from lab_helpers.ui.board import Board, LabRow, QuestionsRow
 
 
 def table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> list[Line]:
@@ -50,6 +50,8 @@ def status_lines(board: Board) -> list[Line]:
         if len(board.labs) == 1 or ((lab.opened or lab is coming) and not lab.done):
             lines += task_lines(lab)
     lines.append(Line(""))
+    if board.questions is not None:
+        lines.append(Line(_questions_text(board.questions), style="quiet"))
     lines += running_lines(board)
     lines.append(Line(next_step(coming), style="hint"))
     return lines
@@ -90,7 +92,17 @@ def task_lines(lab: LabRow) -> list[Line]:
             f"{MET if task.passed else UNREACHED} {task.id}: {task.title} ({points_text(task.best, task.total)}{tried})"
         )
         lines.append(Line(text, style="met" if task.passed else "", indent=4))
+    if lab.asked:
+        lines.append(Line(f"predictions and recall questions: {lab.answered} of {lab.asked}", style="quiet", indent=4))
     return lines
+
+
+def _questions_text(row: QuestionsRow) -> str:
+    """How many of the ten questions were answered; the second round is told of once the first is over."""
+    text = f"questions before: {row.before} of {row.total} answered"
+    if row.after or row.before == row.total:
+        text += f", after: {row.after} of {row.total}"
+    return text + "    (lab questions)"
 
 
 def next_step(lab: LabRow | None) -> str:

@@ -15,6 +15,8 @@ from lab_helpers.core.settings import Place, place
 
 if TYPE_CHECKING:
     from lab_helpers.course.declare import Lab
+    from lab_helpers.course.passport import Passport
+    from lab_helpers.course.predictions import Prediction
     from lab_helpers.ui.checks import Answer
     from lab_helpers.ui.panel import VerdictPanel
 
@@ -87,12 +89,16 @@ def watch(task: str = "") -> None:
 @_guarded
 def predict(name: str = "", *choices: str) -> None:
     """Ask what the learner thinks will happen. A locked prediction stays; no answer is needed to go on."""
-    from lab_helpers.ui.panel import PredictionPanel
+    from lab_helpers.course.predictions import Prediction
+    from lab_helpers.ui.prediction_panel import PredictionPanel
 
-    if not name or len(set(choices)) < 2 or len(set(choices)) != len(choices):
-        raise UsageError("A prediction needs a name and at least two different choices.")
     here, lab = _this_lab()
-    panel = PredictionPanel(here, lab.name, name, choices)
+    question = next((each for each in lab.questions if each.name == name and not each.recall), None)
+    if question is None or choices:
+        question = Prediction(name, question.ask if question else "", choices)
+    if not name or len(set(question.choices)) < 2 or len(set(question.choices)) != len(question.choices):
+        raise UsageError("A prediction needs a name and at least two different choices.", why=_asked_here(lab))
+    panel = PredictionPanel(here, lab.name, question)
     _display(panel.widget, panel.text)
 
 
@@ -114,6 +120,78 @@ def boundary_map() -> None:
     panel = MapPanel(place())
     _display(panel.widget, panel.text)
     panel.follow()
+
+
+@_guarded
+def compare(name: str = "") -> None:
+    """After the run: the learner's locked prediction beside what is true, and why."""
+    from lab_helpers.course.engine import world_for
+    from lab_helpers.ui.prediction_panel import ComparisonPanel
+
+    here, lab = _this_lab()
+    panel = ComparisonPanel(here, lab.name, _question(lab, name, recall=False), lambda: world_for(here, lab.name))
+    _display(panel.widget, panel.text)
+
+
+@_guarded
+def recall(name: str = "") -> None:
+    """Ask about an earlier lab, and show at once what is true, and why."""
+    from lab_helpers.course.engine import world_for
+    from lab_helpers.ui.prediction_panel import RecallPanel
+
+    here, lab = _this_lab()
+    panel = RecallPanel(here, lab.name, _question(lab, name, recall=True), lambda: world_for(here, lab.name))
+    _display(panel.widget, panel.text)
+
+
+@_guarded
+def questions(round: str = "") -> None:  # noqa: A002 - the learner's word for it
+    """The ten questions, "before" the course or "after" it; without a word, the round that is due."""
+    from lab_helpers.course.questions import due_round, find_round
+    from lab_helpers.ui.questions_panel import QuestionsPanel
+
+    here = place()
+    panel = QuestionsPanel(here, find_round(round) if round else due_round(here))
+    _display(panel.widget, panel.text)
+
+
+@_guarded
+def passport() -> None:
+    """The learner's own pin, and who served it at each stop so far."""
+    from lab_helpers.course.passport import read_passport
+
+    _show_passport(read_passport(place()))
+
+
+@_guarded
+def carry_pin(text: str = "") -> None:
+    """Pin the learner's own pin to this lab's Pinboard, if it is not there. `text`: the pin of who has none yet."""
+    from lab_helpers.course.passport import carry, read_passport
+
+    here, lab = _this_lab()
+    carry(here, lab, text=text)
+    _show_passport(read_passport(here))
+
+
+def _show_passport(page: Passport) -> None:
+    from importlib import import_module
+
+    from lab_helpers.ui.passport_picture import passport_svg
+    from lab_helpers.ui.passport_text import passport_text
+
+    _display(import_module("ipywidgets").HTML(passport_svg(page, inline=True)), passport_text(page))
+
+
+def _question(lab: Lab, name: str, *, recall: bool) -> Prediction:
+    found = next((each for each in lab.questions if each.name == name and each.recall == recall), None)
+    if found is None:
+        raise UsageError(f"The lab {lab.name} has no such question: {name!r}.", why=_asked_here(lab))
+    return found
+
+
+def _asked_here(lab: Lab) -> str:
+    words = [f'{"recall" if each.recall else "predict"}("{each.name}")' for each in lab.questions]
+    return f"it asks {', '.join(words)}" if words else "it asks none"
 
 
 def _this_lab() -> tuple[Place, Lab]:

@@ -1,4 +1,4 @@
-"""The notebook's panels: a verdict with its evidence folded under each criterion, and a prediction to lock.
+"""The notebook's panel of a verdict, with its evidence folded under each criterion.
 
 Colours are JupyterLab's own variables, so that the light and the dark theme both fit; no meaning hangs on colour alone.
 Every value that comes from outside is escaped.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,6 @@ from lab_helpers.ui.text import (
     harmless,
     mark,
     points_text,
-    prediction_rows,
-    prediction_text,
     verdict_text,
     worth_text,
 )
@@ -177,43 +175,3 @@ class VerdictPanel:
         self._body.value = verdict_html(answer, self._title)
         self._hint.description = "Another hint" if answer.hints else "Hint"
         self._hint.layout.display = "" if answer.more else "none"
-
-
-class PredictionPanel:
-    """Choices to pick from, and a button that locks the choice for good."""
-
-    def __init__(self, place: Place, lab: str, name: str, choices: Sequence[str]) -> None:
-        from lab_helpers.course.progress import prediction
-
-        widgets = _widgets()
-        self._place, self._lab, self._name, self._choices = place, lab, name, tuple(choices)
-        self._picks = widgets.RadioButtons(options=self._choices, value=None, layout=widgets.Layout(width="auto"))
-        self._lock = widgets.Button(description="Lock my prediction", icon="lock", disabled=True)
-        self._lock.layout.width = "auto"
-        self._done = widgets.HTML()
-        self._picks.observe(self._picked, "value")
-        self._lock.on_click(self._clicked)
-        self.widget = widgets.VBox([self._picks, self._lock, self._done])
-        self._lock.layout.align_self = "flex-start"
-        self._show(prediction(place, lab, name))
-
-    def _picked(self, change: object) -> None:
-        del change
-        self._lock.disabled = self._picks.value is None
-
-    def _clicked(self, button: object) -> None:
-        del button
-        from lab_helpers.course.progress import lock_prediction
-
-        try:
-            self._show(lock_prediction(self._place, self._lab, self._name, str(self._picks.value)))
-        except Exception as error:  # noqa: BLE001 - a click has no cell that could show it
-            self._done.value = f'<p role="status">{_safe(str(named(error)))}</p>'
-
-    def _show(self, locked: str | None) -> None:
-        self.text = prediction_text(self._choices, locked)
-        if locked is None:
-            return
-        rows = [f"<div>{sign} {escape(text)}</div>" for sign, text in prediction_rows(self._choices, locked)]
-        self._done.value = _frame("<b>Your prediction is locked</b>", "".join(rows), COLOURS[Outcome.BLOCKED])
-        self.widget.children = (self._done,)

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 def models() -> dict[str, type[BaseModel]]:
     """Command -> what it prints. The command with dashes is the schema's file name."""
     from lab_helpers.course.boundaries_now import BoundaryMap
+    from lab_helpers.course.passport import Passport
     from lab_helpers.course.proof import ProofReport
+    from lab_helpers.course.questions import QuestionsReport
     from lab_helpers.course.verdict import Verdict
     from lab_helpers.doctor import Report
     from lab_helpers.ui.bench import BenchReport
@@ -28,7 +30,9 @@ def models() -> dict[str, type[BaseModel]]:
         "lab-list": Board,
         "lab-map": BoundaryMap,
         "lab-status": Board,
+        "lab-passport": Passport,
         "lab-prove": ProofReport,
+        "lab-questions": QuestionsReport,
         "lab-vm-list": VmList,
     }
 

@@ -11,7 +11,9 @@ from lab_helpers.course.staging import replaced
 from lab_helpers.course.verdict import Evidence
 from lab_helpers.course.world import World
 
-LAB = Lab("00-start", title="Start here", minutes=10)
+from .questions import QUESTIONS
+
+LAB = Lab("00-start", title="Start here", minutes=15, questions=QUESTIONS)
 
 ACCELERATORS = ("kvm", "hvf", "tcg")
 

@@ -17,6 +17,8 @@ from lab_helpers.tools.qemu import Forward
 from . import near
 from .guest import NO_GUEST_HINTS, find_guest
 from .names import CPUS, GUEST_PORT, HOST_PORT, MEMORY_MIB, VM
+from .questions import QUESTIONS
+from .stamp import served
 
 LAB = Lab(
     "01-virtual-machine",
@@ -27,6 +29,7 @@ LAB = Lab(
     guest=True,
     vms=("first-vm", "pinboard-vm"),
     shared=("pinboard/pinboard",),
+    questions=QUESTIONS,
 )
 
 
@@ -355,6 +358,7 @@ def _made_at(pin: dict[str, Any]) -> float:
     return datetime.fromisoformat(str(pin["created_at"]).replace("Z", "+00:00")).timestamp()
 
 
+serve.stamp(served)
 serve.near_miss("on-the-host", fails="inside", state="not-the-guest")(near.pinboard_on_the_host)
 serve.near_miss("guests-loopback", fails="answers", state="loopback")(near.guests_loopback)
 serve.near_miss("gone-after-a-reboot", fails="answers", state="not-running")(near.gone_after_a_reboot)

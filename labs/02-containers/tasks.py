@@ -14,6 +14,8 @@ from . import limits as limits_check
 from . import same_kernel as kernel_check
 from .looks import START_HINTS
 from .names import CONTAINER_PORT, HOST_PORT, IMAGE, MEMORY_MIB, PROCESSES
+from .questions import QUESTIONS
+from .stamp import served
 
 LAB = Lab(
     "02-containers",
@@ -24,6 +26,7 @@ LAB = Lab(
     needs_engine=True,
     containers=True,
     shared=("pinboard/pinboard",),
+    questions=QUESTIONS,
 )
 
 RUN = f"docker run -d --name pinboard -p 127.0.0.1:{HOST_PORT}:{CONTAINER_PORT} {IMAGE}"
@@ -201,6 +204,7 @@ def image(world: World) -> Iterator[Evidence]:
     yield from image_check.look(world)
 
 
+image.stamp(served)
 image.near_miss("loopback-only", fails="answers", state="loopback")(near.loopback_only)
 image.near_miss("canned-answer", fails="itself", state="somebody-else")(near.canned_answer)
 image.near_miss("canned-and-disguised", fails="pin", state="no-pin")(near.canned_and_disguised)

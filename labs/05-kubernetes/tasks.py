@@ -14,7 +14,9 @@ from lab_helpers.tools.kubectl import read_kubeconfig
 from . import hints, incidents, near, near_service
 from .cluster import needs_cluster
 from .names import CLUSTER, PORT, REPLICAS, WORKERS
+from .questions import QUESTIONS
 from .services import ask_by_name, best_service, elsewhere
+from .stamp import served
 from .workloads import Workload, best_workload, loose_pinboards, why_not_ready
 
 LAB = Lab(
@@ -28,6 +30,7 @@ LAB = Lab(
     containers=True,
     clusters=(CLUSTER,),
     shared=("pinboard/pinboard",),
+    questions=QUESTIONS,
 )
 
 
@@ -179,6 +182,7 @@ def _deployment(criterion: str, api: Api, workload: Workload | None) -> Evidence
     )
 
 
+deploy.stamp(served)
 deploy.near_miss("bare-pod", fails="deployment", state="bare-pod")(near.bare_pod)
 deploy.near_miss("stateful-set", fails="deployment", state="other-owner")(near.stateful_set)
 deploy.near_miss("no-such-image", fails="ready", state="no-image")(near.no_such_image)

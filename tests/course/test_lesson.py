@@ -241,3 +241,63 @@ def test_fewer_near_misses_can_be_asked_for(place: Place) -> None:
     write_lab(place.root, "01-toy", tasks, GOOD_LESSON)
     strict, lax = (problems(place, load_lab(place, "01"), Rules(near_misses=number)) for number in (3, 2))
     assert len(strict) == len(lax) + 1
+
+
+ASKING_TASKS = GOOD_TASKS.replace(
+    'vms=("box",))',
+    'vms=("box",), questions=QUESTIONS)',
+).replace(
+    "\nLAB = ",
+    """
+from lab_helpers.course.predictions import prediction, recall
+
+QUESTIONS = (
+    recall("earlier", "Which?", choices=("a", "b"), answer="a", because="It is."),
+    prediction("lines", "How many?", choices=("2", "3"), answer="3", because="It counts."),
+)
+
+LAB = """,
+    1,
+)
+ASKING_LESSON = GOOD_LESSON.replace(
+    "Say hello.",
+    '```{code-cell}\nrecall("earlier")\n```\n\n```{code-cell}\npredict("lines", "2", "3")\n```\n\nSay hello.',
+).replace("Well done.", '```{code-cell}\ncompare("lines")\n```\n')
+
+
+@pytest.mark.parametrize(
+    ("tasks", "lesson", "complaint"),
+    [
+        (None, ('predict("lines", "2", "3")', 'predict("lines")'), ""),
+        (None, ('predict("lines"', 'predict("linez"'), 'predict("linez"): the lab declares no such question'),
+        (None, ('predict("lines"', 'predict("linez"'), 'the question lines has 0 cells with predict("lines")'),
+        (None, ('recall("earlier")', '1'), 'the question earlier has 0 cells with recall("earlier"); it needs one'),
+        (None, ('recall("earlier")', 'predict("earlier")'), 'predict("earlier"): it is declared as a recall question'),
+        (None, ('recall("earlier")', 'recall("earlier")\nrecall("earlier")'), "the question earlier has 2 cells"),
+        (None, ('recall("earlier")', 'recall("earlier")\ncompare("lines")'), '("lines") comes before its predict()'),
+        (None, ('compare("lines")', 'compare("earlier")'), 'compare("earlier"): a recall question compares at once'),
+        (None, ('compare("lines")', '1'), 'the prediction lines has no cell with compare("lines")'),
+        (None, ('"2", "3")', '"2", "4")'), 'predict("lines") names other choices than are declared'),
+        (('answer="3"', 'answer="4"'), None, "the answer to the question lines is none of its choices: '4'"),
+        (('because="It counts."', 'because=" "'), None, "the answer to the question lines has no explanation"),
+        (('"How many?"', '""'), None, "the question lines asks nothing"),
+        (('choices=("a", "b")', 'choices=("a", "a")'), None, "earlier needs at least two different choices"),
+        (('prediction("lines"', 'prediction("earlier"'), None, "two questions are named earlier"),
+    ],
+)  # fmt: skip
+def test_the_lint_of_questions(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tasks: tuple[str, str] | None,
+    lesson: tuple[str, str] | None,
+    complaint: str,
+) -> None:
+    changed_tasks = ASKING_TASKS.replace(*tasks) if tasks else ASKING_TASKS
+    changed_lesson = ASKING_LESSON.replace(*lesson) if lesson else ASKING_LESSON
+    assert (changed_tasks, changed_lesson) != (ASKING_TASKS, ASKING_LESSON)
+    place = checkout(tmp_path, monkeypatch, {"01-toy": (changed_tasks, changed_lesson)})
+    complaints = lint(load_lab(place, "01"), read_lesson(place.labs / "01-toy" / "lab.md"))
+    if complaint:
+        assert [one for one in complaints if complaint in one], complaints
+    else:
+        assert complaints == []

@@ -14,6 +14,7 @@ from jupyter_client.manager import KernelManager
 
 from lab_helpers.core.settings import CHECKOUT, Place
 from lab_helpers.core.waiting import wait_for
+from lab_helpers.course.progress import lock_prediction
 from lab_helpers.ui.jupyter import KERNEL, install_kernel
 
 LAB = "00-start"
@@ -113,6 +114,28 @@ def test_the_boundary_map_is_one_output_with_a_widget_and_the_same_in_text(kerne
     wait_for(lambda: kernel.run(count).text == "1\n", "the older map to end", timeout_s=60, interval_s=0.5)
 
 
+def test_a_question_is_asked_locked_and_compared(kernel: Kernel, place: Place) -> None:
+    asked, compared = kernel.run('predict("cd-lasts")'), kernel.run('compare("cd-lasts")')
+    assert "○ where it was before" in asked.bundles[0]["text/plain"]
+    assert "you predicted: nothing yet" in compared.bundles[0]["text/plain"]
+    lock_prediction(place, LAB, "cd-lasts", "in desk")
+    assert "◉ in desk (your prediction)" in kernel.run('predict("cd-lasts")').bundles[0]["text/plain"]
+    text = kernel.run('compare("cd-lasts")').bundles[0]["text/plain"]
+    assert "you predicted: in desk" in text
+    assert "it is:         where it was before" in text
+
+
+def test_an_answer_that_depends_on_the_machine_is_looked_up(kernel: Kernel) -> None:
+    text = kernel.run('compare("accelerator")').bundles[0]["text/plain"]
+    assert [word for word in ("kvm: Linux", "hvf: macOS", "tcg: software") if f"it is:         {word}" in text]
+
+
+def test_the_ten_questions_and_the_passport_are_there_everywhere(kernel: Kernel) -> None:
+    assert "0 of 10 answered" in kernel.run("questions()").bundles[0]["text/plain"]
+    assert "Ten questions after" in kernel.run('questions("after")').bundles[0]["text/plain"]
+    assert kernel.run("passport()").bundles[0]["text/plain"].startswith("Passport of a pin")
+
+
 def test_the_lab_is_found_from_wherever_the_learner_went(kernel: Kernel, place: Place) -> None:
     for folder in ("desk", "/", str(place.work)):
         kernel.run(f"%cd {folder}")
@@ -130,6 +153,10 @@ def test_the_lab_is_found_from_wherever_the_learner_went(kernel: Kernel, place: 
         ("check(1, 2, 3)", "check() takes from 0 to 1 positional arguments"),
         ('predict("p", "only one")', "at least two different choices"),
         ('predict("p", "same", "same")', "at least two different choices"),
+        ('compare("cd-last")', 'it asks predict("accelerator"), predict("cd-lasts")'),
+        ('recall("cd-lasts")', "has no such question: 'cd-lasts'"),
+        ('questions("during")', "the rounds are before and after"),
+        ("carry_pin()", "is no stop of the passport"),
         ("chek()", "NameError: name 'chek' is not defined"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
     ],

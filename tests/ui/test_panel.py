@@ -8,10 +8,9 @@ import pytest
 
 from lab_helpers.core.settings import CHECKOUT, Place
 from lab_helpers.course.engine import load_lab
-from lab_helpers.course.progress import prediction
 from lab_helpers.course.verdict import CriterionResult, Evidence, Outcome, Verdict
 from lab_helpers.ui.checks import Answer, ask_check
-from lab_helpers.ui.panel import PredictionPanel, VerdictPanel, verdict_html
+from lab_helpers.ui.panel import VerdictPanel, verdict_html
 from lab_helpers.ui.watched import follow
 
 LAB = "00-start"
@@ -86,25 +85,6 @@ def test_trouble_behind_a_click_shows_in_the_panel(place: Place) -> None:
     buttons.children[1].click()
     assert "progress cannot be stored" in body.value
     assert "Traceback" not in body.value
-
-
-def test_a_locked_prediction_stays(place: Place) -> None:
-    choices = ("7 on both", "7 in the guest only")
-    panel = PredictionPanel(place, LAB, "swappiness", choices)
-    picks, lock, done = panel.widget.children
-    assert lock.disabled
-    assert prediction(place, LAB, "swappiness") is None
-
-    picks.value = choices[1]
-    assert not lock.disabled
-    lock.click()
-    assert panel.widget.children == (done,)
-    assert prediction(place, LAB, "swappiness") == choices[1]
-    assert f"{choices[1]} (your prediction)" in panel.text
-
-    again = PredictionPanel(place, LAB, "swappiness", choices)
-    assert again.text == panel.text
-    assert [type(child).__name__ for child in again.widget.children] == ["HTML"]
 
 
 def test_a_watched_task_is_looked_at_again_by_itself_until_it_passes(place: Place) -> None:
