@@ -11,7 +11,8 @@ from lab_helpers.course.engine import load_lab
 from lab_helpers.course.progress import prediction
 from lab_helpers.course.verdict import CriterionResult, Evidence, Outcome, Verdict
 from lab_helpers.ui.checks import Answer, ask_check
-from lab_helpers.ui.panel import PredictionPanel, VerdictPanel, verdict_html
+from lab_helpers.ui.panel import PredictionPanel, VerdictPanel
+from lab_helpers.ui.panel_html import verdict_html
 from lab_helpers.ui.watched import follow
 
 LAB = "00-start"
