@@ -32,8 +32,8 @@ def _widgets() -> Any:
 class VerdictPanel:
     """A verdict that can be asked again, for hints, one at a time, and then for the solution of its step.
 
-    `text` is the same as plain text. No button is ever disabled, for a disabled one loses the keyboard's focus: that
-    nobody asks twice is seen to in the browser (panel.js).
+    `text` is the same as plain text; `at_ms` is when it was said, in milliseconds since the epoch. No button is ever
+    disabled, for a disabled one loses the keyboard's focus; that nobody asks twice is seen to by panel.js.
     """
 
     def __init__(self, place: Place, lab: Lab, answer: Answer) -> None:
@@ -46,7 +46,7 @@ class VerdictPanel:
         self._again = widgets.Button(description="Check again", icon="refresh", layout=auto)
         self._stop = widgets.Button(description="Stop watching", icon="eye-slash", layout=auto)
         self._asking = threading.Lock()
-        self.text, self._at_ms = "", 0
+        self.text, self.at_ms = "", 0
         self._answer, self._solution = answer, answer.solution
         self._hint.on_click(lambda _: self._hint_clicked())
         self._again.on_click(lambda _: self.ask(ask_check))
@@ -125,9 +125,9 @@ class VerdictPanel:
 
     def _say(self, text: str, html: Callable[[int], str], *, asked: bool) -> None:
         if asked or text != self.text:
-            self._at_ms = round(1000 * time.time())
+            self.at_ms = round(1000 * time.time())
         self.text = text
-        self._body.value = html(self._at_ms)
+        self._body.value = html(self.at_ms)
 
 
 class PredictionPanel:

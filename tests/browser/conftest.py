@@ -7,9 +7,12 @@ work and progress removed, so that the next one begins as a learner does who was
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
@@ -25,7 +28,7 @@ from lab_helpers.ui.jupyter import open_course, stop_jupyter
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-WAIT_S = 60
+WAIT_S = float(os.environ.get("LAB_WAIT", "60"))
 """How long a test waits for something to appear, in seconds: both cores may be busy with something else."""
 
 
@@ -102,8 +105,15 @@ class Notebook:
         self.errors: list[str] = []
         self.page.on("request", lambda request: self._asked(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.goto(open_course(place, lab, browser=False).url)
-        self.wait_for_kernel()
+        url = open_course(place, lab, browser=False).url
+        # A workspace of its own: JupyterLab would open what another test had open.
+        self.page.goto(url.replace("/lab/tree/", f"/lab/workspaces/{uuid.uuid4().hex}/tree/"))
+        try:
+            self.wait_for_kernel()
+        except BaseException:
+            keep_picture(self.page, "no-kernel")
+            self.close()
+            raise
 
     def wait_for_kernel(self) -> None:
         """Until the kernel is idle. Earlier, a click may meet a dialog."""
@@ -132,11 +142,24 @@ class Notebook:
 
     def type_and_run(self, cell: Locator, text: str) -> None:
         """Replace the text of a cell as a learner does, run it, and wait until it is done."""
+        element = cell.element_handle()
+        before = cell.locator(".jp-InputPrompt").text_content()
         cell.locator(".cm-content").click()
         self.page.keyboard.press("ControlOrMeta+A")
         self.page.keyboard.insert_text(text)
         self.page.keyboard.press("Shift+Enter")
-        self.page.locator(".jp-NotebookPanel:visible .jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
+        done = """([cell, before]) => {
+            const now = cell.querySelector(".jp-InputPrompt").textContent;
+            return now !== before && /[0-9]/.test(now);
+        }"""
+        self.page.wait_for_function(done, arg=[element, before], timeout=3000 * WAIT_S)
+
+    def restart_kernel(self) -> None:
+        """Restart the kernel with the button and the question that a learner meets."""
+        self.page.locator(".jp-NotebookPanel:visible [data-jp-item-name=restart]").click()
+        self.page.locator(".jp-Dialog .jp-mod-accept").click()
+        self.page.locator(".jp-Dialog").wait_for(state="detached")
+        self.wait_for_kernel()
 
     def panel(self, task: str, word: str) -> Locator:
         """The panel under the check of a task, once its head says `word`."""
@@ -160,8 +183,14 @@ class Notebook:
         return self.check_cell(task).locator(".lab-say")
 
 
+def keep_picture(page: Page, name: str) -> None:
+    """A picture to look at, where LAB_LOOK names a folder for them."""
+    if folder := os.environ.get("LAB_LOOK"):
+        page.screenshot(path=Path(folder) / f"{name}.png")
+
+
 @pytest.fixture
-def open_notebook(browser: Browser, place: Place) -> Iterator[Callable[..., Notebook]]:
+def open_notebook(browser: Browser, place: Place, request: pytest.FixtureRequest) -> Iterator[Callable[..., Notebook]]:
     """Opens labs on pages of their own. At the end none may have asked for a network or shown a traceback."""
     opened: list[Notebook] = []
 
@@ -170,12 +199,14 @@ def open_notebook(browser: Browser, place: Place) -> Iterator[Callable[..., Note
         return opened[-1]
 
     yield open_it
+    for number, notebook in enumerate(opened):
+        if not notebook.page.is_closed():
+            keep_picture(notebook.page, f"{request.node.name}-{number}")
     try:
         for notebook in opened:
             assert notebook.strangers == [], "the course's pages need no network"
             assert notebook.errors == []
-            assert not notebook.page.is_closed()
-            assert not notebook.page.get_by_text("Traceback").count()
+            assert notebook.page.is_closed() or not notebook.page.get_by_text("Traceback").count()
     finally:
         for notebook in opened:
             notebook.close()

@@ -60,7 +60,7 @@ def test_the_panel_is_still_there_tomorrow(open_notebook: Open, place: Place) ->
         return "NOT YET" in json.dumps(widgets)
 
     wait_for(with_panel, "the notebook to be saved with its panel", timeout_s=WAIT_S)
-    notebook.page.goto("about:blank")
+    notebook.close()
     end_kernels(place)
 
     again = open_notebook()

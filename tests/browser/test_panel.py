@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from importlib import import_module, resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lab_helpers.core.settings import Place
-from tests.browser.conftest import Notebook, set_theme
+from tests.browser.conftest import Notebook, keep_picture, set_theme
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -143,7 +141,7 @@ def test_nothing_is_cut_in_a_narrow_window(open_notebook: Open) -> None:
     panel = get_solution(notebook)
     panel.evaluate("panel => panel.querySelectorAll('details').forEach(each => { each.open = true; })")
     box = notebook.check_cell(TASK).locator(".lab-verdict")
-    keep_picture(notebook, "narrow")
+    look(notebook, "narrow")
     cut = box.evaluate("""box => [box, ...box.querySelectorAll("*")]
         .filter(each => !each.closest(".unheard, .lab-say") && each.getClientRects().length)
         .filter(each => {
@@ -167,7 +165,7 @@ def test_axe_finds_nothing_serious(open_notebook: Open, place: Place, theme: str
     assert page.evaluate("document.body.dataset.jpThemeName") == theme
     panel = get_solution(notebook)
     panel.evaluate("panel => panel.querySelectorAll('details').forEach(each => { each.open = true; })")
-    keep_picture(notebook, theme.rsplit(maxsplit=1)[-1].lower())
+    look(notebook, theme.rsplit(maxsplit=1)[-1].lower())
     results = axe(page)
     assert serious(results) == []
     seen = {rule["id"]: len(rule["nodes"]) for rule in results["passes"]}
@@ -178,7 +176,7 @@ def test_axe_finds_nothing_serious(open_notebook: Open, place: Place, theme: str
     (place.work / "00-start" / "desk" / "hello.txt").write_text("Ada\n")
     notebook.button(TASK, "Check again").click()
     notebook.panel(TASK, "PASSED")
-    keep_picture(notebook, theme.rsplit(maxsplit=1)[-1].lower() + "-passed")
+    look(notebook, theme.rsplit(maxsplit=1)[-1].lower() + "-passed")
     assert serious(axe(page)) == []
 
 
@@ -202,8 +200,6 @@ def serious(results: dict[str, Any]) -> list[str]:
     ]
 
 
-def keep_picture(notebook: Notebook, name: str) -> None:
-    """A picture to look at, where LAB_LOOK names a folder for them."""
-    if folder := os.environ.get("LAB_LOOK"):
-        notebook.check_cell(TASK).locator(".lab-verdict").evaluate("box => box.scrollIntoView({block: 'center'})")
-        notebook.page.screenshot(path=Path(folder) / f"{name}.png")
+def look(notebook: Notebook, name: str) -> None:
+    notebook.check_cell(TASK).locator(".lab-verdict").evaluate("box => box.scrollIntoView({block: 'center'})")
+    keep_picture(notebook.page, name)
