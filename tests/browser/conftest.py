@@ -178,9 +178,14 @@ class Notebook:
     def button(self, task: str, name: str) -> Locator:
         return self.check_cell(task).get_by_role("button", name=name)
 
-    def said(self, task: str) -> Locator:
-        """What a screen reader is told of a task; wait for its text, it comes a moment after the panel."""
-        return self.check_cell(task).locator(".lab-say")
+    def wait_said(self, task: str, text: str) -> None:
+        """Wait until a screen reader is told that of a task: a moment after the panel is drawn."""
+        wait_said(self.check_cell(task), text)
+
+
+def wait_said(cell: Locator, text: str) -> None:
+    """Wait until the live region in the output of that cell says so."""
+    cell.locator(".lab-say", has_text=text).wait_for(state="attached")
 
 
 def keep_picture(page: Page, name: str) -> None:

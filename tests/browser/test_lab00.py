@@ -67,7 +67,7 @@ def test_the_panel_is_still_there_tomorrow(open_notebook: Open, place: Place) ->
     panel = again.panel(TASK, "NOT YET")
     assert not again.page.get_by_text("Error displaying widget").count()
     panel.locator(".copy").click()  # needs no kernel
-    again.said(TASK).get_by_text("Copied").wait_for()
+    again.wait_said(TASK, "Copied")
 
 
 def test_two_tabs_on_the_same_lab(open_notebook: Open, place: Place) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lab_helpers.core.settings import Place
-from tests.browser.conftest import Notebook, keep_picture, set_theme
+from tests.browser.conftest import Notebook, keep_picture, set_theme, wait_said
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -50,7 +50,7 @@ def test_a_command_is_copied_and_runs_in_a_cell(open_notebook: Open) -> None:
     panel = notebook.check(TASK, "NOT YET")
     panel.locator(".copy").focus()
     page.keyboard.press("Enter")
-    notebook.said(TASK).get_by_text("Copied").wait_for()
+    notebook.wait_said(TASK, "Copied")
     assert page.evaluate("navigator.clipboard.readText()") == "!ls -l desk"
     assert focused(page) == "Copied", "the focus stays on the button"
 
@@ -72,13 +72,12 @@ def test_hints_and_the_solution_by_keyboard_alone(open_notebook: Open) -> None:
     notebook = open_notebook()
     page = notebook.page
     panel = notebook.check(TASK, "NOT YET")
-    said = notebook.said(TASK)
-    said.get_by_text("NOT YET: Put your name on your desk. 0 of 2 points. Hint 1 of 2").wait_for()
+    notebook.wait_said(TASK, "NOT YET: Put your name on your desk. 0 of 2 points. Hint 1 of 2")
     assert notebook.button(TASK, SOLUTION).count() == 0
 
     notebook.button(TASK, "Another hint").focus()
     page.keyboard.press("Enter")
-    said.get_by_text("Hint 2 of 2").wait_for()
+    notebook.wait_said(TASK, "Hint 2 of 2")
     wait_for_focus(page, "Check again")  # there is no further hint, and the button is gone
     assert notebook.button(TASK, SOLUTION).count() == 0, "one check is not yet a try"
     panel.get_by_text("who has tried twice").wait_for()
@@ -95,7 +94,7 @@ def test_hints_and_the_solution_by_keyboard_alone(open_notebook: Open) -> None:
     assert "hello.txt" in str(panel.locator(".solution code").first.text_content())
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
-    said.get_by_text("Copied").wait_for()
+    notebook.wait_said(TASK, "Copied")
     assert "hello.txt" in page.evaluate("navigator.clipboard.readText()")
 
     page.keyboard.press("Tab")
@@ -110,7 +109,7 @@ def test_a_redrawn_panel_keeps_the_focus_and_the_folds_and_is_announced_once(ope
     cell = starter(notebook)
     notebook.type_and_run(cell, f'watch("{TASK}")')
     watched = page.locator(".jp-CodeCell").filter(has_text=f'watch("{TASK}")').last
-    watched.locator(".lab-say").get_by_text("0 of 2 points").wait_for()
+    wait_said(watched, "0 of 2 points")
     page.evaluate("""() => {
         window.heard = [];
         const note = region => { if (region.textContent) window.heard.push(region.textContent); };
@@ -127,10 +126,12 @@ def test_a_redrawn_panel_keeps_the_focus_and_the_folds_and_is_announced_once(ope
     page.wait_for_function("document.activeElement.dataset.key === 'there'")
     watched.locator("summary[data-key=text]").click()
     watched.locator("details:not([open]) > summary[data-key=text]").wait_for()
-    (place.work / "00-start" / "desk" / "hello.txt").write_text(" \n")
-    watched.locator(".lab-say").get_by_text("1 of 2 points").wait_for()
+    drawn_at = watched.locator(".lab-panel").get_attribute("data-at")
+    watched.get_by_role("button", name="Check again").click()
+    watched.locator(f".lab-panel:not([data-at='{drawn_at}'])").wait_for()
+    watched.locator("details:not([open]) > summary[data-key=text]").wait_for()
     (place.work / "00-start" / "desk" / "hello.txt").write_text("Ada\n")
-    watched.locator(".lab-say").get_by_text("PASSED").wait_for()
+    wait_said(watched, "PASSED")
     heard = page.evaluate("window.heard")
     assert len([text for text in heard if "PASSED" in text]) == 1
 
