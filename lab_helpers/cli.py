@@ -6,6 +6,7 @@ Exit codes: 0 passed, 1 not yet, 2 usage, 3 environment, 4 broken, 130 interrupt
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -184,17 +185,20 @@ def prepare(
 @app.command()
 def check(lab: LabName, task: MaybeTask = None, as_json: AsJson = False) -> None:
     """Say whether a task is done. Without TASK: all of the lab."""
+    from dataclasses import replace
+
     from lab_helpers.course import engine
     from lab_helpers.ui.checks import LabVerdicts, ask_check
 
     here = place()
     declared = engine.load_lab(here, lab)
     chosen = [engine.find_task(declared, task)] if task is not None else declared.tasks.values()
+    last = list(chosen)[-1:]
     verdicts: list[Verdict] = []
     for each in chosen:
         answer = ask_check(here, declared, each.id)
-        if not as_json:
-            _show_answer(answer, gap=bool(verdicts))
+        if not as_json:  # how far the learner is, is said once
+            _show_answer(answer if [each] == last else replace(answer, way=""), gap=bool(verdicts))
         verdicts.append(answer.verdict)
     together = LabVerdicts.of(declared.name, verdicts)
     if as_json:
@@ -203,10 +207,10 @@ def check(lab: LabName, task: MaybeTask = None, as_json: AsJson = False) -> None
 
 
 def _show_answer(answer: Answer, *, gap: bool = False) -> None:
-    from lab_helpers.ui.text import Line, verdict_lines
+    from lab_helpers.ui.text import Line, answer_lines
 
-    more = f"lab hint {answer.verdict.lab} {answer.verdict.task}" if answer.more else ""
-    _screen().show([Line("")] * gap + verdict_lines(answer.verdict, answer.hints, more=more))
+    what = f"{answer.verdict.lab} {answer.verdict.task}"
+    _screen().show([Line("")] * gap + answer_lines(answer, hint=f"lab hint {what}", check=f"lab check {what}"))
 
 
 @app.command()

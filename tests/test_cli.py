@@ -132,6 +132,42 @@ def test_hints_come_one_at_a_time(toy: Toy) -> None:
     assert "Another hint" not in toy.lab("hint", "00", "file").stdout
 
 
+def test_the_solution_comes_after_the_last_hint_for_who_has_tried(toy: Toy) -> None:
+    lesson = '```{code-cell}\n:tags: [solution]\n!echo hello > hello.txt\n```\n\n```{code-cell}\ncheck("file")\n```\n'
+    (toy.root / "labs" / "00-toy" / "lab.md").write_text(lesson)
+    toy.lab("check", "00", "file")
+    last = [toy.lab("hint", "00", "file").stdout for _ in range(3)][-1]
+    assert "That was the last hint. Try it, and `lab check 00-toy file`" in last
+    assert "!echo hello" not in last
+    again = toy.lab("check", "00", "file").stdout
+    assert "Then `lab hint 00-toy file` shows the solution of this step." in again
+    shown = toy.lab("hint", "00", "file")
+    assert "  The solution of this step:\n    !echo hello > hello.txt\n" in shown.stdout
+    assert shown.returncode == 1
+
+
+def test_a_new_state_begins_with_its_first_hint_also_for_who_has_tried(toy: Toy) -> None:
+    for word in ("check", "check", "hint", "hint"):
+        toy.lab(word, "00", "file")
+    (toy.work / "hello.txt").touch()
+    shown = toy.lab("hint", "00", "file").stdout
+    assert "Hint: Write." in shown
+    assert "The solution of this step:" not in shown
+
+
+def test_how_far_the_learner_is_is_said_once(toy: Toy) -> None:
+    (toy.work / "hello.txt").write_text("x")
+    assert toy.lab("check", "00", "file").stdout.endswith("\n  Lab 00: 1 of 3 tasks, 3 of 5 points; next: machine\n")
+    assert toy.lab("check", "00").stdout.count("Lab 00:") == 1
+
+
+def test_a_broken_check_says_how_to_report_it(toy: Toy) -> None:
+    said = toy.lab("check", "00", "bug").stdout
+    command = re.search(r"to report it:  cat (.*)", said)
+    assert command
+    assert "a bug on purpose" in Path(command[1]).read_text()
+
+
 def test_status_follows_the_learner(toy: Toy) -> None:
     assert toy.lab().stdout == toy.lab("status").stdout
     assert "0 of 3 tasks" in toy.lab("status").stdout

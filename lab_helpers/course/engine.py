@@ -7,6 +7,7 @@ import importlib.machinery
 import importlib.util
 import platform
 import re
+import shlex
 import sys
 import time
 import traceback
@@ -162,14 +163,15 @@ def check_task(
     declared = find_task(lab, task)
     began = time.monotonic()
     seen: dict[str, Evidence] = {}
-    outcome, finding, reason = Outcome.NOT_YET, "", ""
+    outcome, finding, reason, report = Outcome.NOT_YET, "", "", ""
     try:
         for evidence in _look(declared, world_for(place, lab.name)):
             _take(declared, evidence, seen)
     except MachineError as error:
         outcome, finding, reason = Outcome.BLOCKED, error.finding, str(error)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a bug in a check must never look like the learner's
-        outcome, reason = Outcome.BROKEN, _broken_reason(place, lab, declared, error)
+        outcome = Outcome.BROKEN
+        reason, report = _broken_reason(place, lab, declared, error)
     criteria = tuple(
         CriterionResult(id=name, text=text, points=points, evidence=seen.get(name))
         for name, (points, text) in declared.criteria.items()
@@ -185,6 +187,7 @@ def check_task(
         state=unmet.evidence.state if unmet and unmet.evidence else "",
         finding=finding,
         reason=reason,
+        report=report,
         seconds=round(time.monotonic() - began, 3),
     )
     if record:
@@ -215,8 +218,8 @@ def _take(task: Task, evidence: Evidence, seen: dict[str, Evidence]) -> None:
     seen[evidence.criterion] = evidence
 
 
-def _broken_reason(place: Place, lab: Lab, task: Task, error: BaseException) -> str:
-    """What the learner reads about a bug of ours. The traceback goes to a file, for the report."""
+def _broken_reason(place: Place, lab: Lab, task: Task, error: BaseException) -> tuple[str, str]:
+    """What the learner reads about a bug of ours, and the command that prints the file with its traceback."""
     said = str(error).splitlines()[0] if str(error).strip() else "it gave no reason"
     what = f"{type(error).__name__}: {said}" if not isinstance(error, _BrokenCheckError) else said
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
@@ -225,8 +228,11 @@ def _broken_reason(place: Place, lab: Lab, task: Task, error: BaseException) -> 
     try:
         write_atomic(log, about + "".join(traceback.format_exception(error)))
     except OSError:
-        return f"{what}. Nothing is wrong with your work. Please report it with this line."
-    return f"{what}. Nothing is wrong with your work. Please report it with the file {log}."
+        return f"{what}. Nothing is wrong with your work. Please report it with this line.", ""
+    return (
+        f"{what}. Nothing is wrong with your work. Please report it with the file {log}.",
+        f"cat {shlex.quote(str(log))}",
+    )
 
 
 def hints_for(task: Task, verdict: Verdict) -> tuple[str, ...]:
@@ -244,19 +250,26 @@ class Hint:
     text: str = ""
     number: int = 0
     total: int = 0
+    fresh: bool = False
+    """False when the learner had this one before: there is no further one."""
 
 
 def next_hint(place: Place, lab: Lab | str, task: str, *, world_for: WorldFor = world_for) -> Hint:
-    """Look, and give the next hint for what is seen now; the last one is repeated. What was shown is remembered."""
+    """Look, and give the next hint for what is seen now; the last one is repeated. What was shown is remembered.
+
+    The first one came with the last check already, if that one saw the same.
+    """
     lab = load_lab(place, lab)
+    before = progress.verdicts(place, lab.name, task)[-1:]
     verdict = check_task(place, lab, task, world_for=world_for)
     hints = hints_for(find_task(lab, task), verdict)
     if not hints:
         return Hint(verdict)
-    shown = progress.hints_shown(place, lab.name, task, verdict.state)
+    came_with_it = [entry.state for entry in before if entry.outcome is Outcome.NOT_YET] == [verdict.state]
+    shown = max(progress.hints_shown(place, lab.name, task, verdict.state), int(came_with_it))
     number = min(shown + 1, len(hints))
     progress.record_hint(place, lab.name, task, verdict.state, number)
-    return Hint(verdict, hints[number - 1], number, len(hints))
+    return Hint(verdict, hints[number - 1], number, len(hints), fresh=number > shown)
 
 
 def prepare(place: Place, lab: Lab | str, tell: Tell = silent) -> None:

@@ -95,6 +95,11 @@ class Lesson:
                 begin = position + 1
         return tuple(found)
 
+    def solution(self, task: str) -> tuple[str, ...]:
+        """The sources of the cells that solve the task; none for a task that the lesson does not check."""
+        section = next((section for section in self.sections() if section.task == task), None)
+        return tuple(self.cells[position].source for position in section.solutions) if section else ()
+
 
 @dataclass
 class Reference:

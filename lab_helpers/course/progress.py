@@ -274,6 +274,13 @@ def hints_shown(place: Place, lab: str, task: str, state: str) -> int:
     return max((hint.number for hint in hints if (hint.lab, hint.task, hint.state) == (lab, task, state)), default=0)
 
 
+def own_tries(place: Place, lab: str, task: str) -> int:
+    """How many checks of a task said NOT_YET, without the looks that were taken only to find a hint."""
+    mine = [e for e in entries(_stored(place)) if isinstance(e, VerdictEntry | HintEntry) and e.lab == lab]
+    looks = sum(isinstance(e, VerdictEntry) and e.outcome is Outcome.NOT_YET for e in mine if e.task == task)
+    return looks - sum(isinstance(e, HintEntry) for e in mine if e.task == task)
+
+
 def prediction(place: Place, lab: str, name: str) -> str | None:
     """The choice that was locked, if any."""
     return read(place).lab(lab).predictions.get(name)

@@ -75,6 +75,8 @@ class Verdict(BaseModel):
     """With BLOCKED: the doctor's ID."""
     reason: str = ""
     """With BLOCKED and BROKEN: what happened, and what to do next."""
+    report: str = ""
+    """With BROKEN: the command that prints what a report of the bug needs."""
     seconds: float = 0.0
     """How long the check took."""
 

@@ -9,6 +9,16 @@ from pathlib import Path
 from lab_helpers.core.processes import find_program
 from lab_helpers.tools import apt
 
+FLAGS = [
+    *(["--no-sandbox"] if os.getuid() == 0 else []),  # Chromium's own sandbox refuses root
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-gpu",
+]
+"""With which a program starts it: it looks for nothing in the network, and works without a display."""
+
 
 def find_chromium() -> Path | None:
     """The executable: Debian's chromium or a Chrome on PATH, else the newest that playwright has downloaded.

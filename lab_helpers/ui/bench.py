@@ -46,8 +46,14 @@ class Measure(BaseModel):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def ratio(self) -> float:
-        """The median of the ratios, pair by pair."""
-        return statistics.median(a / b for a, b in zip(self.times, self.other_times, strict=True))
+        """The median of the ratios, pair by pair. What took less than a millisecond counts as one."""
+        return statistics.median(a / max(b, 0.001) for a, b in zip(self.times, self.other_times, strict=True))
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def more_s(self) -> float:
+        """How much longer it took, in seconds: the median of the differences, pair by pair."""
+        return statistics.median(a - b for a, b in zip(self.times, self.other_times, strict=True))
 
 
 class BenchReport(BaseModel):
@@ -75,8 +81,8 @@ def run_bench(place: Place, names: list[str], as_json: bool) -> ExitCode:
 def _line(measure: Measure) -> str:
     mine, other = statistics.median(measure.times), statistics.median(measure.other_times)
     return (
-        f"{measure.name}: {measure.what} {mine:.3g} s, {measure.against} {other:.3g} s, ratio {measure.ratio:.3g} "
-        f"(medians of {len(measure.times)}, in turn)"
+        f"{measure.name}: {measure.what} {mine:.3g} s, {measure.against} {other:.3g} s, ratio {measure.ratio:.3g}, "
+        f"{measure.more_s:.3g} s more (medians of {len(measure.times)}, in turn)"
     )
 
 
@@ -217,10 +223,22 @@ def _cluster(place: Place, tell: Tell) -> Measure:
     )
 
 
+def _panel(place: Place, tell: Tell) -> Measure:
+    """From a click in the notebook to the new verdict on the screen, against the check alone. At most 0.3 s more."""
+    from lab_helpers.ui.bench_panel import open_panel
+
+    with _own_place(place) as world, open_panel(world.place) as click:
+        times, others = _in_turn("panel", 9, tell, click)
+    return Measure(
+        name="panel", what="click to verdict shown", against="the check itself", times=times, other_times=others
+    )
+
+
 BENCHES: dict[str, Callable[[Place, Tell], Measure]] = {
     "import": _import,
     "help": _help,
     "verdict": _verdict,
+    "panel": _panel,
     "restore": _restore,
     "first-boot": _first_boot,
     "cluster": _cluster,

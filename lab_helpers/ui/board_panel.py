@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import threading
 from html import escape
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab_helpers.ui.board import Board, LabRow, read_board
 from lab_helpers.ui.listing import next_step, running_lines, status_lines, time_text
+from lab_helpers.ui.panel_html import prose
 from lab_helpers.ui.text import MET, UNREACHED, harmless, plain, points_text
+from lab_helpers.ui.widgets import ipywidgets
 
 if TYPE_CHECKING:
     from lab_helpers.core.settings import Place
@@ -47,7 +48,7 @@ class BoardPanel:
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self.widget = import_module("ipywidgets").HTML()
+        self.widget = ipywidgets().HTML()
         self.text = ""
         self._seen = stamp(place.progress)
         self.refresh()
@@ -92,11 +93,11 @@ def board_html(board: Board) -> str:
     coming = board.next_lab
     heads = "".join(f'<th scope="col">{head}</th>' for head in ("Lab", "Tasks", "Points", "Time"))
     rows = "".join(_row(lab, here=lab is coming) for lab in board.labs)
-    below = "".join(f"<p>{_prose(line.text)}</p>" for line in running_lines(board))
+    below = "".join(f"<p>{prose(line.text)}</p>" for line in running_lines(board))
     return (
         f'{STYLE}<div class="lab-board" role="region" aria-label="Your progress" tabindex="0"><table>'
         f"<caption>{passed} of {tasks} tasks, {points_text(points, total)}</caption>"
-        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{below}<p>{_prose(next_step(coming))}</p></div>"
+        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{below}<p>{prose(next_step(coming))}</p></div>"
     )
 
 
@@ -109,9 +110,3 @@ def _row(lab: LabRow, *, here: bool) -> str:
     word = f" ({word})" if word else ""
     columns = "".join(f"<td>{cell}</td>" for cell in cells)
     return f'<tr{" class=here" if here else ""}><th scope="row">{name}{word}</th>{columns}</tr>'
-
-
-def _prose(text: str) -> str:
-    """What stands between backticks is code."""
-    parts = escape(harmless(text)).split("`")
-    return "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from html import escape
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lab_helpers.course.boundaries_now import PATIENCE_S, BoundaryMap
 from lab_helpers.course.boundaries_watch import Follower, MapPace
@@ -15,6 +14,7 @@ from lab_helpers.ui.failures import named
 from lab_helpers.ui.map_svg import map_html
 from lab_helpers.ui.map_text import map_text
 from lab_helpers.ui.text import harmless
+from lab_helpers.ui.widgets import ipywidgets
 
 if TYPE_CHECKING:
     from lab_helpers.core.settings import Place
@@ -29,7 +29,7 @@ class MapPanel:
     """A map, its buttons, and its text. `text` is what it says without a picture."""
 
     def __init__(self, place: Place, pace: MapPace | None = None) -> None:
-        widgets: Any = import_module("ipywidgets")
+        widgets = ipywidgets()
         self._place, self._pace = place, pace
         self._picture = widgets.HTML()
         self._words = widgets.HTML(layout=widgets.Layout(display="none"))

@@ -174,12 +174,11 @@ def carry_pin(text: str = "") -> None:
 
 
 def _show_passport(page: Passport) -> None:
-    from importlib import import_module
-
     from lab_helpers.ui.passport_picture import passport_svg
     from lab_helpers.ui.passport_text import passport_text
+    from lab_helpers.ui.widgets import ipywidgets
 
-    _display(import_module("ipywidgets").HTML(passport_svg(page, inline=True)), passport_text(page))
+    _display(ipywidgets().HTML(passport_svg(page, inline=True)), passport_text(page))
 
 
 def _question(lab: Lab, name: str, *, recall: bool) -> Prediction:

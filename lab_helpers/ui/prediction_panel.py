@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from lab_helpers.course.verdict import Outcome
 from lab_helpers.ui.failures import named
-from lab_helpers.ui.panel import COLOURS, _frame, _prose, _safe, _widgets
+from lab_helpers.ui.panel_html import COLOURS, frame, prose, safe
 from lab_helpers.ui.question_text import comparison_text, recall_text, told
 from lab_helpers.ui.text import prediction_rows, prediction_text
+from lab_helpers.ui.widgets import ipywidgets
 
 if TYPE_CHECKING:
     from lab_helpers.core.settings import Place
@@ -39,13 +40,13 @@ CHOICES_STYLE = """<style>
 def ask_html(ask: str, *, unseen: bool = False) -> str:
     """The question above its choices, as a heading for screen readers to jump to; `unseen`: for them alone."""
     looks = "lab-ask unseen" if unseen else "lab-ask"
-    heading = f'<div class="{looks}" role="heading" aria-level="4">{_prose(ask)}</div>' if ask else ""
+    heading = f'<div class="{looks}" role="heading" aria-level="4">{prose(ask)}</div>' if ask else ""
     return CHOICES_STYLE + heading
 
 
 def choices_widget(choices: tuple[str, ...], ask: str) -> Any:
     """The choices as radio buttons, none picked. Tab goes from one to the next, and Space picks."""
-    widgets = _widgets()
+    widgets = ipywidgets()
     picks = widgets.RadioButtons(options=choices, value=None, layout=widgets.Layout(width="auto"), tooltip=ask)
     picks.add_class("lab-choices")
     return picks
@@ -53,17 +54,17 @@ def choices_widget(choices: tuple[str, ...], ask: str) -> Any:
 
 def rows_html(rows: list[tuple[str, str]]) -> str:
     """Labels and values of a panel."""
-    cells = "".join(f"<dt>{escape(label)}</dt><dd>{_prose(value)}</dd>" for label, value in rows)
+    cells = "".join(f"<dt>{escape(label)}</dt><dd>{prose(value)}</dd>" for label, value in rows)
     return f'<dl style="margin-left: 0">{cells}</dl>'
 
 
 def comparison_html(question: Prediction, locked: str | None, truth: Truth) -> str:
     """What the learner said beside what is true, and why."""
     title, rows, word = told(question, locked, truth)
-    ask = f"<div>{_prose(question.ask)}</div>" if question.ask else ""
-    body = f"{ask}{rows_html(rows)}<div><b>{escape(word)}</b></div><div>{_prose(truth.because)}</div>"
+    ask = f"<div>{prose(question.ask)}</div>" if question.ask else ""
+    body = f"{ask}{rows_html(rows)}<div><b>{escape(word)}</b></div><div>{prose(truth.because)}</div>"
     surprise = locked is not None and locked != truth.answer
-    return _frame(f"<b>{escape(title)}</b>", body, COLOURS[Outcome.NOT_YET if surprise else Outcome.PASSED])
+    return frame(f"<b>{escape(title)}</b>", body, COLOURS[Outcome.NOT_YET if surprise else Outcome.PASSED])
 
 
 class _LockPanel:
@@ -74,7 +75,7 @@ class _LockPanel:
     def __init__(self, place: Place, lab: str, question: Prediction, world: Callable[[], World] | None = None) -> None:
         from lab_helpers.course.progress import prediction
 
-        widgets = _widgets()
+        widgets = ipywidgets()
         self._place, self._lab, self._question, self._world = place, lab, question, world
         self._ask = widgets.HTML(ask_html(question.ask, unseen=not question.recall))  # the lesson's text has asked it
         self._picks = choices_widget(question.choices, question.ask)
@@ -98,7 +99,7 @@ class _LockPanel:
         try:
             self._show(lock_prediction(self._place, self._lab, self._question.name, str(self._picks.value)))
         except Exception as error:  # noqa: BLE001 - a click has no cell that could show it
-            self._done.value = f'<p role="status">{_safe(str(named(error)))}</p>'
+            self._done.value = f'<p role="status">{safe(str(named(error)))}</p>'
 
     def _show(self, locked: str | None) -> None:
         self.text = self._text(locked)
@@ -123,7 +124,7 @@ class PredictionPanel(_LockPanel):
         rows = "".join(
             f"<div>{sign} {escape(text)}</div>" for sign, text in prediction_rows(self._question.choices, locked)
         )
-        return _frame("<b>Your prediction is locked</b>", rows, COLOURS[Outcome.BLOCKED])
+        return frame("<b>Your prediction is locked</b>", rows, COLOURS[Outcome.BLOCKED])
 
 
 class RecallPanel(_LockPanel):
@@ -150,4 +151,4 @@ class ComparisonPanel:
 
         locked, truth = prediction(place, lab, question.name), question.truth(world)
         self.text = comparison_text(question, locked, truth)
-        self.widget = _widgets().HTML(comparison_html(question, locked, truth))
+        self.widget = ipywidgets().HTML(comparison_html(question, locked, truth))

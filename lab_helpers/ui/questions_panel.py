@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from lab_helpers.course.verdict import Outcome
 from lab_helpers.ui.failures import named
-from lab_helpers.ui.panel import COLOURS, _frame, _prose, _safe, _widgets
+from lab_helpers.ui.panel_html import COLOURS, frame, prose, safe
 from lab_helpers.ui.prediction_panel import ask_html, choices_widget, rows_html
 from lab_helpers.ui.question_text import INVITATIONS, TITLES, after_rows, count_text, questions_text
+from lab_helpers.ui.widgets import ipywidgets
 
 if TYPE_CHECKING:
     from lab_helpers.core.settings import Place
@@ -21,7 +22,7 @@ class QuestionsPanel:
     """One round. What is not answered yet has choices; what was answered is locked."""
 
     def __init__(self, place: Place, round_: Round) -> None:
-        widgets = _widgets()
+        widgets = ipywidgets()
         self._place, self._round = place, round_
         self._head = widgets.HTML()
         self._lock = widgets.Button(description="Lock my answers", icon="lock", disabled=True)
@@ -44,7 +45,7 @@ class QuestionsPanel:
             self._said.value = ""
             self._show()
         except Exception as error:  # noqa: BLE001 - a click has no cell that could show it
-            self._said.value = f'<p role="status">{_safe(str(named(error)))}</p>'
+            self._said.value = f'<p role="status">{safe(str(named(error)))}</p>'
 
     def _picked(self, change: object) -> None:
         del change
@@ -60,12 +61,12 @@ class QuestionsPanel:
         for number, question in enumerate(report.questions, start=1):
             parts += self._question(question, number)
         head = f'<b>{escape(TITLES[self._round])}</b><span class="points">{count_text(report, self._round)}</span>'
-        self._head.value = _frame(head, f"<div>{escape(INVITATIONS[self._round])}</div>", COLOURS[Outcome.BLOCKED])
+        self._head.value = frame(head, f"<div>{escape(INVITATIONS[self._round])}</div>", COLOURS[Outcome.BLOCKED])
         self._picked(None)
         self.widget.children = (self._head, *parts, *([self._lock] if self._picks else []), self._said)
 
     def _question(self, question: Answered, number: int) -> list[Any]:
-        widgets = _widgets()
+        widgets = ipywidgets()
         ask = f"{number}. {question.ask}"
         mine = getattr(question, self._round)
         if mine is None:
@@ -74,7 +75,7 @@ class QuestionsPanel:
             self._picks[question.id] = picks
             return [widgets.HTML(ask_html(ask)), picks]
         if self._round == "before":
-            body = f"<div>◉ {_prose(mine)} (your answer)</div>"
-            return [widgets.HTML(_frame(f"<b>{_prose(ask)}</b>", body, COLOURS[Outcome.BLOCKED]))]
+            body = f"<div>◉ {prose(mine)} (your answer)</div>"
+            return [widgets.HTML(frame(f"<b>{prose(ask)}</b>", body, COLOURS[Outcome.BLOCKED]))]
         colour = COLOURS[Outcome.PASSED if question.after == question.answer else Outcome.NOT_YET]
-        return [widgets.HTML(_frame(f"<b>{_prose(ask)}</b>", rows_html(after_rows(question)), colour))]
+        return [widgets.HTML(frame(f"<b>{prose(ask)}</b>", rows_html(after_rows(question)), colour))]

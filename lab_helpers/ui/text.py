@@ -15,6 +15,7 @@ from lab_helpers.course.verdict import CriterionResult, Outcome, Verdict
 
 if TYPE_CHECKING:
     from lab_helpers.core.errors import LabError
+    from lab_helpers.ui.checks import Answer
 
 SYMBOLS = {Outcome.PASSED: "✔", Outcome.NOT_YET: "✘", Outcome.BLOCKED: "■", Outcome.BROKEN: "‼"}
 WORDS = {
@@ -86,6 +87,8 @@ def verdict_lines(verdict: Verdict, hints: Sequence[str] = (), *, more: str = ""
     lines = [Line(head, style=verdict.outcome.value)]
     if verdict.reason:
         lines.append(Line(harmless(verdict.reason), indent=2))
+    if verdict.report:
+        lines.append(Line(harmless(verdict.report), style="command", label="to report it:", indent=2))
     for criterion in verdict.criteria:
         lines += _criterion_lines(criterion)
     for hint in hints:
@@ -121,6 +124,40 @@ def _criterion_lines(criterion: CriterionResult) -> list[Line]:
 def verdict_text(verdict: Verdict, hints: Sequence[str] = (), *, more: str = "") -> str:
     """A verdict as plain text: what the terminal prints, and the notebook's text/plain twin of its panel."""
     return plain(verdict_lines(verdict, hints, more=more))
+
+
+def answer_lines(answer: Answer, *, hint: str, check: str) -> list[Line]:
+    """A verdict, the hints so far, how to get further help, the solution if it is to be shown, and the way so far.
+
+    hint, check: what the learner types for a hint, or for another look.
+    """
+    lines = verdict_lines(answer.verdict, answer.hints, more=hint if answer.more else "")
+    if answer.solution:
+        lines.append(Line("The solution of this step:", style="hint", indent=2))
+        for number, source in enumerate(answer.solution):
+            lines += [Line("")] * (number > 0) + [Line(source, style="command", indent=4)]
+    elif text := next_step_text(answer, hint=f"`{hint}`", check=f"`{check}`"):
+        lines.append(Line(text, style="quiet", indent=2))
+    if answer.way:
+        lines.append(Line(answer.way, style="quiet", indent=2))
+    return lines
+
+
+def answer_text(answer: Answer, *, hint: str, check: str) -> str:
+    """answer_lines as plain text."""
+    return plain(answer_lines(answer, hint=hint, check=check))
+
+
+def next_step_text(answer: Answer, *, hint: str, check: str) -> str:
+    """What helps after the last hint, in words; empty while there is another, and unless the verdict is NOT_YET."""
+    if answer.more or answer.verdict.outcome is not Outcome.NOT_YET:
+        return ""
+    begin = "That was the last hint. " if answer.hints else ""
+    if answer.may_see_solution:
+        return f"{begin}Still stuck? Then {hint} shows the solution of this step."
+    if not answer.hints:
+        return ""
+    return f"{begin}Try it, and {check}: who has tried twice can see the solution of this step."
 
 
 def prediction_text(choices: Sequence[str], locked: str | None) -> str:

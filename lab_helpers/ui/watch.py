@@ -16,7 +16,7 @@ from lab_helpers.course.verdict import Verdict
 from lab_helpers.course.watching import Ended, watch
 from lab_helpers.ui.checks import Answer, ask_check, ask_hint
 from lab_helpers.ui.keys import END, has_keys, key, single_keys
-from lab_helpers.ui.text import Line, verdict_lines
+from lab_helpers.ui.text import Line, answer_lines
 
 if TYPE_CHECKING:
     from lab_helpers.core.settings import Place
@@ -66,8 +66,8 @@ class Watcher:
         """Ask and show the answer; one that says the same as the last is shown only when somebody asked (`again`)."""
         with self._asking:
             answer = question(self._place, self._lab, self._task)
-            more = f"lab hint {self._lab.name} {self._task}" if answer.more else ""
-            lines = verdict_lines(answer.verdict, answer.hints, more=more)
+            what = f"{self._lab.name} {self._task}"
+            lines = answer_lines(answer, hint=f"lab hint {what}", check=f"lab check {what}")
             if again or lines != self._shown:
                 self._screen.show([Line(""), *lines])
             self._shown = lines

@@ -25,7 +25,7 @@ def follow(place: Place, lab: Lab, panel: VerdictPanel) -> threading.Thread:
     stop = _running[panel.task] = threading.Event()
 
     def look() -> Verdict:
-        verdict = panel.ask(ask_check)
+        verdict = panel.ask(ask_check, asked=False)
         return verdict or Verdict(lab=lab.name, task=panel.task, outcome=Outcome.BROKEN)
 
     def run() -> None:
