@@ -1,6 +1,6 @@
 """From VM to Kubernetes: the helper package of the course. Importing it has no side effect and loads nothing heavy.
 
-In a notebook: `from lab_helpers import check, hint, predict, watch`.
+In a notebook: `from lab_helpers import check, goto, hint, predict, watch`.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lab_helpers.ui.notebook import check, hint, predict, watch
+    from lab_helpers.ui.notebook import check, goto, hint, predict, watch
 
-__all__ = ["check", "hint", "predict", "watch"]
+__all__ = ["check", "goto", "hint", "predict", "watch"]
 
 
 def __getattr__(name: str) -> Any:

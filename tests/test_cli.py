@@ -34,6 +34,7 @@ COMMANDS = [
     "hint",
     "solve",
     "reset",
+    "goto",
     "clean",
 ]
 COMMANDS += ["prove", "bench", "vm", "env", "test", "uninstall"]

@@ -59,6 +59,11 @@ class Place:
         return self.state / "progress.jsonl"
 
     @property
+    def saved(self) -> Path:
+        """Saved states of solutions; nothing of the learner's is in there."""
+        return self.state / "saved"
+
+    @property
     def sockets(self) -> Path:
         """A short folder for Unix sockets, whose paths may be 104 bytes at most; other users cannot enter it."""
         digest = hashlib.sha256(str(self.state).encode()).hexdigest()[:10]
@@ -97,6 +102,10 @@ def place() -> Place:
 def offline() -> bool:
     """True when the learner forbids every access to the network (LAB_OFFLINE=1)."""
     return os.environ.get("LAB_OFFLINE", "") not in ("", "0")
+
+
+UNRECORDED = "LAB_UNRECORDED"
+"""Set in the environment of what runs a solution for the learner: it is not the learner's progress."""
 
 
 def in_ci() -> bool:

@@ -27,7 +27,7 @@ def main() -> None:
     install_wrappers(here)
     config = Config()
     config.InteractiveShell.xmode = "Minimal"
-    config.InteractiveShellApp.exec_lines = ["from lab_helpers import check, hint, predict, watch"]
+    config.InteractiveShellApp.exec_lines = ["from lab_helpers import check, goto, hint, predict, watch"]
     IPKernelApp.launch_instance(config=config)
 
 

@@ -1,4 +1,4 @@
-"""What the learner's notebook calls: check, hint, watch, predict. Each shows a widget, and the same as text."""
+"""What the learner's notebook calls: check, hint, watch, goto, predict. Each shows a widget, and the same as text."""
 
 from __future__ import annotations
 
@@ -76,6 +76,21 @@ def watch(task: str = "") -> None:
     here, lab, panel = _asked(ask_check, task)
     _display(panel.widget, panel.text)
     follow(here, lab, panel)
+
+
+@_guarded
+def goto(task: str = "", before: bool = False) -> None:
+    """Offer a journey to the state after a task of this lab, or (with `before`) to where it begins: a button starts it.
+
+    The notebook stays as it is; other files of the learner are kept aside.
+    """
+    from lab_helpers.course.engine import find_task
+    from lab_helpers.ui.journey import JourneyPanel
+
+    here, lab = _this_lab()
+    chosen = find_task(lab, task or next(iter(lab.tasks), ""))
+    panel = JourneyPanel(here, lab, chosen.id, before=before)
+    _display(panel.widget, panel.text)
 
 
 @_guarded

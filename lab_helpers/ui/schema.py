@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 def models() -> dict[str, type[BaseModel]]:
     """Command -> what it prints. The command with dashes is the schema's file name."""
     from lab_helpers.course.proof import ProofReport
+    from lab_helpers.course.time_machine import Arrival
     from lab_helpers.course.verdict import Verdict
     from lab_helpers.doctor import Report
     from lab_helpers.ui.bench import BenchReport
@@ -24,6 +25,7 @@ def models() -> dict[str, type[BaseModel]]:
         "lab-check-task": Verdict,
         "lab-check-lab": LabVerdicts,
         "lab-doctor": Report,
+        "lab-goto": Arrival,
         "lab-list": Board,
         "lab-status": Board,
         "lab-prove": ProofReport,
