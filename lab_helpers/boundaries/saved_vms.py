@@ -143,7 +143,7 @@ def bring(place: Place, folder: Path, tell: Tell = silent) -> list[str]:
         _copy(kept, vm.folder)
         write_ssh_config(place)
         if (kept / MEMORY).exists():
-            guest = vm.start(tell, incoming=kept / MEMORY)
+            guest = vm.start(incoming=kept / MEMORY)
             _wake(guest)
         journal.write(place.journal, f"vm:{vm.name}", "brought-back", running=(kept / MEMORY).exists())
         names.append(vm.name)

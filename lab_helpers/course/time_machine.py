@@ -59,7 +59,7 @@ class Arrival(BaseModel):
     way: Literal["saved", "solved", "fresh"]
     """From a saved state; by solving again; or to the lab's very beginning."""
     seconds: float
-    """How long it took to get there, without the last check."""
+    """How long it took to get there; from a saved state, the look whether it is so is part of it."""
     kept: str = ""
     """Where what the learner wrote is kept; empty: nothing had to be."""
     verdict: Verdict
@@ -116,6 +116,8 @@ class _Journey:
         self.rules, self.tell = rules, tell
         self.world: World = rules.world_for(place, lab.name)
         self.kept: Path | None = None
+        self._verdict: Verdict | None = None
+        """What was seen when a saved state was confirmed."""
         sections = [section for section in lesson.sections() if section.task in lab.tasks]
         names = [section.task for section in sections]
         if task not in names:
@@ -135,12 +137,11 @@ class _Journey:
         elif use_saved and self._from_saved():
             way = "saved"
         else:
-            began = time.monotonic()
+            began, self._verdict = time.monotonic(), None
             self._solve()
             way = "solved"
         seconds = time.monotonic() - began
-        note_placed(self.place, self.lab.name)
-        verdict = self._look(self.task)
+        verdict = self._verdict or self._look(self.task)
         return Arrival(
             lab=self.lab.name,
             task=self.task,
@@ -188,6 +189,7 @@ class _Journey:
             elif not item.is_dir() and not is_notebook(item.name):
                 item.unlink()
         shutil.copytree(state.files, work, symlinks=True, dirs_exist_ok=True)
+        note_placed(self.place, self.lab.name)
         self.world.bring(self.lab, state.world, self.tell)
 
     def _confirm(self, state: SavedState) -> None:
@@ -200,6 +202,7 @@ class _Journey:
             while waiting:
                 verdict = self._look(waiting[0])
                 blocked = verdict.reason if verdict.outcome is Outcome.BLOCKED else ""
+                self._verdict = verdict if waiting[0] == self.task else self._verdict
                 if not verdict.passed:
                     raise LabError(f"the check of {waiting[0]} says {verdict.outcome}, {verdict.state or 'no state'}")
                 waiting.pop(0)
@@ -212,7 +215,10 @@ class _Journey:
             if blocked:  # the machine's trouble, and not the state's
                 raise LabError(blocked) from None
             raise NotThereError("Brought back, the saved state is not what it was.", why=error.why) from None
-        if self.before and (verdict := self._look(self.task)).outcome is not Outcome.NOT_YET:
+        if not self.before:
+            return
+        self._verdict = verdict = self._look(self.task)
+        if verdict.outcome is not Outcome.NOT_YET:
             raise NotThereError(
                 "Brought back, the saved state is not what it was.", why=f"{self.task}: {verdict.outcome}"
             )
@@ -229,7 +235,10 @@ class _Journey:
             if section.task in wanted:
                 self._save(section)
 
-        run_solution(self.place, self.lab, self.lesson, last, self.tell, self.rules, arrived=arrived)
+        try:
+            run_solution(self.place, self.lab, self.lesson, last, self.tell, self.rules, arrived=arrived)
+        finally:
+            note_placed(self.place, self.lab.name)
 
     def _clear(self) -> None:
         """To the lab's beginning."""

@@ -1,7 +1,7 @@
 """A journey of the time machine as one sees it: its end in words, and in a notebook a panel that starts and stops it.
 
-It runs as a process of its own, `python -P -m lab_helpers.ui.journey LAB TASK [--before]`, because the kernel that shows
-the panel lives in the world that changes. The process says what it does on its stdout, a JSON object a line:
+It runs as a process of its own, `python -P -m lab_helpers.ui.journey LAB TASK [--before]`, because the kernel that
+shows the panel lives in the world that changes. The process says what it does on its stdout, a JSON object a line:
 {"progress": {...}}, {"note": "..."}, and as its last {"arrival": {...}} or {"error": "..."}.
 """
 
@@ -42,7 +42,7 @@ def arrival_lines(arrival: Arrival) -> list[Line]:
     where = f"as the task {arrival.task} begins" if arrival.before else f"after the task {arrival.task}"
     ways = {
         "saved": "brought back from a saved state",
-        "solved": "the solution ran up to there; next time a saved state is faster",
+        "solved": "the solution ran up to there",
         "fresh": "that is the lab's beginning",
     }
     lines = [
