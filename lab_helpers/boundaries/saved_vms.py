@@ -133,6 +133,7 @@ def bring(place: Place, folder: Path, tell: Tell = silent) -> list[str]:
 
     Returns their names. Raises LabError, for example where another program has taken one of its ports.
     """
+    ssh.make_key(place.state / "keys" / "id_ed25519", "vm-to-kubernetes")
     names = []
     for kept in sorted(path.parent for path in folder.glob("*/vm.json")):
         tell(Progress(f"{kept.name} comes back", typical_s=2))
