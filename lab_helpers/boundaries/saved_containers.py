@@ -9,7 +9,6 @@ Source: https://docs.docker.com/reference/api/engine/version/v1.41/
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -75,7 +74,7 @@ def save(place: Place, folder: Path, name: str) -> None:
             for box in boxes:
                 if box["State"]["Running"] and not box["State"]["Paused"]:
                     still.enter_context(_paused(client, box["Id"]))
-            tag = f"{SAVED}{_digest(place)}:{name}"
+            tag = f"{SAVED}{place.mark}:{name}"
             record = {
                 "images": [_keep_image(client, thing, tag, n) for n, thing in enumerate(_images(client, ours, boxes))],
                 "networks": [client.api.inspect_network(thing.id) for thing in ours if thing.sort == "network"],
@@ -83,11 +82,6 @@ def save(place: Place, folder: Path, name: str) -> None:
                 "containers": [_keep_container(client, box, folder, tag, n) for n, box in enumerate(boxes)],
             }
     write_atomic(folder / RECORD, json.dumps(record, indent=1))
-
-
-def _digest(place: Place) -> str:
-    """Tells the tags of this place from those of others."""
-    return hashlib.sha256(str(place.state.resolve()).encode()).hexdigest()[:10]
 
 
 @contextlib.contextmanager
@@ -369,9 +363,9 @@ def sweep(place: Place, folders: Iterable[Path]) -> int:
 
     gone = 0
     with engine.client() as client:
-        for facts in client.api.images(f"{SAVED}{_digest(place)}"):
+        for facts in client.api.images(f"{SAVED}{place.mark}"):
             for name in set(facts.get("RepoTags") or ()) - needed:
-                if name.startswith(f"{SAVED}{_digest(place)}:"):
+                if name.startswith(f"{SAVED}{place.mark}:"):
                     with contextlib.suppress(docker.errors.APIError):  # a container uses it, or it is gone by now
                         client.api.remove_image(name)
                         gone += 1

@@ -22,6 +22,7 @@ from lab_helpers.core.settings import Place
 from lab_helpers.core.store import write_atomic
 from lab_helpers.course.declare import Lab
 from lab_helpers.course.lesson import Lesson, Section
+from lab_helpers.course.workspace import NOTEBOOK, sources
 
 VERSION = 1
 """Of the form in which states are kept: another one makes all of them invalid."""
@@ -84,17 +85,11 @@ def key(place: Place, lab: Lab, lesson: Lesson, section: Section, world_key: str
     for cell in lesson.cells[: section.check + 1]:
         if cell.is_code:
             digest.update(f"{cell.source}\0".encode())
-    for name, file in _sources(place.labs / lab.name / "files"):
+    for name, file in sources(place, lab):
+        if name == NOTEBOOK:  # what counts of it are the cells
+            continue
         digest.update(f"{name}\0{file.stat().st_mode & 0o111:o}\0".encode() + file.read_bytes() + b"\0")
     return digest.hexdigest()[:20]
-
-
-def _sources(top: Path) -> Iterator[tuple[str, Path]]:
-    for here, folders, names in os.walk(top, followlinks=True):
-        folders[:] = sorted(name for name in folders if name != "__pycache__")
-        for name in sorted(names):
-            file = Path(here, name)
-            yield file.relative_to(top).as_posix(), file
 
 
 def find(place: Place, lab: Lab, task: str, state_key: str) -> SavedState | None:

@@ -115,6 +115,7 @@ def kept_tags(client: docker.DockerClient) -> list[str]:
 
 
 @pytest.mark.live
+@pytest.mark.engine
 def test_containers_with_their_data_their_volumes_and_their_ports_come_back(
     here: Place, client: docker.DockerClient, tmp_path: Path
 ) -> None:
@@ -186,6 +187,7 @@ def test_containers_with_their_data_their_volumes_and_their_ports_come_back(
 
 
 @pytest.mark.live
+@pytest.mark.engine
 def test_what_is_too_much_is_refused_and_what_stood_still_goes_on(
     here: Place, client: docker.DockerClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
