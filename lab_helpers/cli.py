@@ -319,6 +319,27 @@ def reset(lab: LabName) -> None:
         screen.say(f"Fresh again: {notebook}")
 
 
+@app.command("goto")
+def goto_(
+    lab: LabName,
+    task: TaskName,
+    before: Annotated[bool, typer.Option("--before", help="as the task begins, instead of after it")] = False,
+    solve_again: Annotated[bool, typer.Option("--solve", help="run the solution even if the state is saved")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Go to where a task is solved, or begins. Your work is kept."""
+    from lab_helpers.course.time_machine import goto
+    from lab_helpers.ui.journey import arrival_lines
+
+    with _screen() as screen:
+        arrival = goto(place(), lab, task, before=before, tell=screen.tell, use_saved=not solve_again)
+        if as_json:
+            _print_json(arrival)
+        else:
+            screen.show(arrival_lines(arrival))
+    raise typer.Exit(arrival.exit_code)
+
+
 @app.command()
 def clean() -> None:
     """Remove what the labs made. Notebooks and progress stay."""

@@ -40,6 +40,7 @@ COMMANDS = [
     "passport",
     "solve",
     "reset",
+    "goto",
     "clean",
 ]
 COMMANDS += ["vm", "env", "uninstall", "build", "prove", "bench", "test"]

@@ -117,7 +117,7 @@ class Cluster:
                     f"The cluster {self.name} is off.", why="off: " + ", ".join(off), do=f"docker start {' '.join(off)}"
                 )
             try:
-                self._kubeconfig = _kind(self.place).kubeconfig(self.name)
+                self._kubeconfig = find_kind_of(self.place).kubeconfig(self.name)
             except ToolError as error:
                 raise ClusterSilentError(f"The cluster {self.name} is not complete.", why=error.why) from None
         return self._kubeconfig
@@ -179,7 +179,7 @@ class Cluster:
 
     def load_image(self, tag: str) -> None:
         """Copy an image of the engine to every node. Raises ToolError when the engine has no such image."""
-        _kind(self.place).load_image(self.name, tag)
+        find_kind_of(self.place).load_image(self.name, tag)
 
     def apply(self, manifest: str, *, namespace: str = "default") -> str:
         """`kubectl apply` a manifest (YAML or JSON); returns what it said. Raises ToolError."""
@@ -232,7 +232,7 @@ class Cluster:
         def answers() -> bool:
             tell(Progress(f"{self.name} starts", time.monotonic() - began, typical_s=TYPICAL_S, unit="s"))
             self._api, self._kubeconfig = None, ""
-            return bool(Api(self.name, parse_kubeconfig(_kind(self.place).kubeconfig(self.name))).nodes())
+            return bool(Api(self.name, parse_kubeconfig(find_kind_of(self.place).kubeconfig(self.name))).nodes())
 
         with need_engine().client() as client:
             tell(Progress(f"{self.name} starts", typical_s=TYPICAL_S, unit="s"))
@@ -260,7 +260,8 @@ class Cluster:
             remove_nodes(self.place, self.name)
 
 
-def _kind(place: Place) -> Kind:
+def find_kind_of(place: Place) -> Kind:
+    """The program kind of this place. Raises MachineError (KIND, ENGINE)."""
     program = find_kind(place)
     if program is None:
         raise MachineError("The program `kind` is not on this machine.", finding="KIND")
@@ -273,6 +274,11 @@ def _kind(place: Place) -> Kind:
 def is_reserved(name: str) -> bool:
     """Names that the course keeps for itself."""
     return name == "pinboard" or name.startswith("pinboard-")
+
+
+def cluster_names() -> set[str]:
+    """The names of all clusters, whoever made them; without an engine there are none."""
+    return {container.cluster for container in nodes_of()} if find_engine() else set()
 
 
 def all_clusters(place: Place) -> list[Cluster]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lab_helpers.boundaries.engine_objects import moment, sort_out
+from lab_helpers.boundaries.engine_objects import SAVED, moment, sort_out
 from lab_helpers.core import host
 from lab_helpers.core.errors import LabError, MachineError
 from lab_helpers.core.settings import Place
@@ -324,7 +324,7 @@ def _image(client: docker.DockerClient, name: str) -> Image | None:
         return None
     return Image(
         id=facts["Id"],
-        tags=tuple(facts.get("RepoTags") or ()),
+        tags=tuple(tag for tag in facts.get("RepoTags") or () if not tag.startswith(SAVED)),
         layers=tuple((facts.get("RootFS") or {}).get("Layers") or ()),
         created=moment(facts.get("Created") or ""),
     )

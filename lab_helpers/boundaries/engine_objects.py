@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     import docker
 
 NAMESPACE = "lab.local/"
+SAVED = f"{NAMESPACE}saved-"
+"""Tags that keep the images of saved states (boundaries.saved_containers). Whose an image is they do not decide."""
 RESERVED = re.compile(r"pinboard(-.*)?")
 COMPOSE_LABEL = "com.docker.compose.project"
 BUILT_IN_NETWORKS = ("bridge", "host", "none", "ingress", "docker_gwbridge", "podman")
@@ -60,6 +62,8 @@ class Thing:
     """The ID of the image that a container runs, or of the one before a layer of the classic builder."""
     volumes: tuple[str, ...] = ()
     """The volumes that a container uses."""
+    kept: bool = False
+    """A saved state needs this image."""
 
     @property
     def words(self) -> str:
@@ -215,10 +219,12 @@ def _named(sort: Sort, identity: str, facts: Mapping[str, Any], created: str | N
 
 
 def _image(facts: Mapping[str, Any]) -> Thing:
+    tags = [tag for tag in facts.get("RepoTags") or () if not tag.startswith("<none>")]
     return Thing(
         sort="image",
         id=facts["Id"],
-        names=tuple(tag for tag in facts.get("RepoTags") or () if not tag.startswith("<none>")),
+        names=tuple(tag for tag in tags if not tag.startswith(SAVED)),
+        kept=any(tag.startswith(SAVED) for tag in tags),
         labels=facts.get("Labels") or {},
         created=float(facts["Created"]),
         image=str(facts.get("ParentId") or ""),
@@ -273,9 +279,9 @@ def sort_out(place: Place, client: docker.DockerClient) -> Sorted:
     with_ours = {name for thing in ours for name in thing.volumes}
     others = [thing for thing in others if not (thing.nameless and thing.id in with_ours)]  # they go together
     running = {thing.image for thing in things if thing.sort == "container" and thing not in ours}
-    needed = _with_ancestors(
-        running | {i.id for i in images.values() if i.cached or not_ours(i) or LABEL not in i.labels}, images
-    )
+    needed = running | {i.id for i in images.values() if i.cached or not_ours(i) or LABEL not in i.labels}
+    needed |= {i.image if i.names else i.id for i in images.values() if i.kept}  # its other names may go
+    needed = _with_ancestors(needed, images)
     parents = {image.image for image in images.values()}
     for image in images.values():
         tags = [Thing("tag", tag, (tag,), labels=image.labels, created=image.created) for tag in image.names]
@@ -284,7 +290,9 @@ def sort_out(place: Place, client: docker.DockerClient) -> Sorted:
             continue
         older += [tag for tag in tags if not_ours(tag)]
         ours += [tag for tag in tags if tag.reserved and not not_ours(tag)]
-        hidden = not_ours(image) or image.cached or LABEL in image.labels or (not tags and image.id in parents)
+        hidden = (
+            not_ours(image) or image.cached or image.kept or LABEL in image.labels or (not tags and image.id in parents)
+        )
         theirs = tuple(tag.id for tag in tags if not tag.reserved)
         if not hidden and (theirs or not tags):
             others.append(replace(image, names=theirs))

@@ -74,6 +74,14 @@ class Api:
         with self._answer(path, timeout_s) as answer:
             return Reply(answer.status, answer.data.decode(errors="replace"))
 
+    def send(self, method: str, path: str, body: Object | None = None, *, timeout_s: float = READ_S) -> Reply:
+        """Change something: POST, PUT, PATCH (a merge patch) or DELETE. Any status is an answer.
+
+        Raises ClusterSilentError.
+        """
+        with self._answer(path, timeout_s, method=method, body=body) as answer:
+            return Reply(answer.status, answer.data.decode(errors="replace"))
+
     def get(self, path: str) -> Object | None:
         """One object, or a list of them; None when there is none. Raises ClusterSilentError."""
         reply = self.request(path)
@@ -144,13 +152,18 @@ class Api:
             return False
 
     @contextlib.contextmanager
-    def _answer(self, path: str, timeout_s: float, *, stream: bool = False) -> Iterator[Any]:
+    def _answer(
+        self, path: str, timeout_s: float, *, stream: bool = False, method: str = "GET", body: Object | None = None
+    ) -> Iterator[Any]:
         import urllib3
 
+        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         try:
             answer = self.client.rest_client.pool_manager.request(
-                "GET",
+                method,
                 self.client.configuration.host + path,
+                body=None if body is None else json.dumps(body).encode(),
+                headers=None if body is None else {"Content-Type": kind},
                 timeout=urllib3.Timeout(connect=CONNECT_S, read=timeout_s),
                 retries=False,
                 preload_content=not stream,

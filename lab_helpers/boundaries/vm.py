@@ -149,7 +149,7 @@ class Vm:
 
     # -- start and stop -----------------------------------------------------------------------------------------------
 
-    def command(self, saved_state: str = "") -> list[str]:
+    def command(self, saved_state: str = "", incoming: Path | None = None) -> list[str]:
         """The QEMU command that starts it."""
         image = self.place.images / self.record.image
         if not (image / "vmlinuz").exists():
@@ -178,18 +178,20 @@ class Vm:
                 agent=sockets / f"{self.name}.agent",
                 forwards=(Forward(self.record.ssh_port, 22), *self.record.forwards),
                 saved_state=saved_state,
+                incoming=incoming,
             )
         )
 
-    def start(self, tell: Tell = silent, *, saved_state: str = "") -> Guest:
+    def start(self, tell: Tell = silent, *, saved_state: str = "", incoming: Path | None = None) -> Guest:
         """Start it and wait until it has booted. A VM that runs already is left as it is (a paused one goes on).
 
-        Ctrl-C during a boot that was begun here pulls the plug. Raises WaitTimeoutError when it does not boot,
-        QemuEndedError at once when its QEMU ends meanwhile.
+        `incoming`: the state of a saved machine, which goes on instead of booting. Ctrl-C during a boot that was begun
+        here pulls the plug. Raises WaitTimeoutError when it does not boot, QemuEndedError at once when its QEMU ends
+        meanwhile.
         """
         guest, ours = self.guest(), False
         if guest is None:
-            guest, ours = self._launch(saved_state)
+            guest, ours = self._launch(saved_state, incoming)
             journal.write(self.place.journal, f"vm:{self.name}", "start", pid=guest.process.pid, boot=boot_id())
         elif guest.qmp and guest.status() == "paused":
             guest.qmp.execute("cont")
@@ -217,7 +219,7 @@ class Vm:
         guest.must_run()
         return guest
 
-    def _launch(self, saved_state: str) -> tuple[Guest, bool]:
+    def _launch(self, saved_state: str, incoming: Path | None) -> tuple[Guest, bool]:
         """Run its QEMU. False: somebody else did so at the same time."""
         _make_private(self.place.sockets)
         with locked(self.folder / "start.lock"):
@@ -232,7 +234,7 @@ class Vm:
             if not is_free("127.0.0.1", self.record.ssh_port):
                 self._change(ssh_port=free_port({vm.record.ssh_port for vm in all_vms(self.place)}))
             log = self.folder / "qemu.log"
-            argv = self.command(saved_state)
+            argv = self.command(saved_state, incoming)
             _, process = start_detached(argv, log=log, cwd=self.folder)
 
             def up() -> Guest | int | None:
@@ -241,11 +243,16 @@ class Vm:
                 guest = self.guest()
                 if guest is None or guest.qmp is None or not guest.qmp.path.exists():
                     return None
-                guest.qmp.execute("query-status")
+                status = guest.qmp.execute("query-status")["status"]
+                if status == "inmigrate":
+                    return None
+                if incoming:  # it was saved while it stood still
+                    guest.qmp.execute("cont")
                 return guest
 
+            limit_s = 120 if incoming else 20
             try:
-                result = wait_for(up, "QEMU to answer", timeout_s=20, interval_s=0.02, hint=pasteable(argv))
+                result = wait_for(up, "QEMU to answer", timeout_s=limit_s, interval_s=0.02, hint=pasteable(argv))
             except BaseException:
                 process.kill()
                 process.wait()

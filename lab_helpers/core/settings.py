@@ -64,6 +64,11 @@ class Place:
         return self.state / "progress.jsonl"
 
     @property
+    def saved(self) -> Path:
+        """Saved states of solutions; nothing of the learner's is in there."""
+        return self.state / "saved"
+
+    @property
     def mark(self) -> str:
         """A short word that no other place of this machine has: things that many places share carry it."""
         return hashlib.sha256(str(self.state).encode()).hexdigest()[:10]
@@ -107,6 +112,10 @@ def place() -> Place:
 def offline() -> bool:
     """True when the learner forbids every access to the network (LAB_OFFLINE=1)."""
     return os.environ.get("LAB_OFFLINE", "") not in ("", "0")
+
+
+UNRECORDED = "LAB_UNRECORDED"
+"""Set in the environment of what runs a solution for the learner: it is not the learner's progress."""
 
 
 def in_ci() -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lab_helpers.core.events import Progress, Tell, silent
 from lab_helpers.core.settings import Place
 from lab_helpers.course.declare import Lab
 from lab_helpers.course.engine import check_task, find_task, load_lab
-from lab_helpers.course.lesson import read_lesson
+from lab_helpers.course.lesson import Lesson, Section, read_lesson
 from lab_helpers.course.rules import Rules
 from lab_helpers.course.runner import Runner, environment
 from lab_helpers.course.verdict import Verdict
@@ -30,10 +32,34 @@ def solve(
         last = next((section.check for section in sections if section.task == task), last)
         sections = tuple(section for section in sections if section.check <= last)
     open_lab(place, lab, tell)
-    code = [position for position in range(last + 1) if lesson.cells[position].is_code]
-    with environment(place, rules.kernel), Runner(place, lab.name, lesson, rules) as runner:
-        for done, position in enumerate(code):
-            tell(Progress(f"{lab.name}: {lesson.cells[position].first_line}", done, len(code), "cells"))
-            runner.run(position)
-        tell(Progress(f"{lab.name}: solved", len(code), len(code), "cells"))
+    with environment(place, rules.kernel):
+        run_solution(place, lab, lesson, last, tell, rules)
         return [check_task(place, lab, s.task, record=False, world_for=rules.world_for) for s in sections]
+
+
+def run_solution(
+    place: Place,
+    lab: Lab,
+    lesson: Lesson,
+    last: int,
+    tell: Tell,
+    rules: Rules,
+    *,
+    arrived: Callable[[Section], None] | None = None,
+) -> None:
+    """Run the cells of the solution up to the place `last` in a kernel like the learner's, in `environment`.
+
+    With `arrived` the cells that only check are passed over, and it is called in their place; what it raises, stops
+    all. Raises CellError, with what it put out, for the first cell that fails.
+    """
+    stops = {section.check: section for section in lesson.sections()} if arrived else {}
+    code = [position for position in range(last + 1) if lesson.cells[position].is_code]
+    with Runner(place, lab.name, lesson, rules) as runner:
+        for done, position in enumerate(code):
+            cell = lesson.cells[position]
+            tell(Progress(f"{lab.name}: {cell.first_line}", done, len(code), "cells"))
+            if not (arrived and len(cell.checks) == len(cell.source.splitlines())):
+                runner.run(position)
+            if arrived and position in stops:
+                arrived(stops[position])
+        tell(Progress(f"{lab.name}: solved", len(code), len(code), "cells"))

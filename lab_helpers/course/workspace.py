@@ -37,7 +37,10 @@ class _Given:
 
     @classmethod
     def read(cls, place: Place, lab: str) -> _Given:
-        path = place.state / "opened" / f"{lab}.json"
+        return cls.read_from(place.state / "opened" / f"{lab}.json")
+
+    @classmethod
+    def read_from(cls, path: Path) -> _Given:
         try:
             files = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -66,7 +69,7 @@ def open_lab(place: Place, lab: Lab | str, tell: Tell = silent, *, world_for: Wo
     with _writing(work), locked(place.state / "opened" / f"{lab.name}.lock"):
         work.mkdir(parents=True, exist_ok=True)
         given = _Given.read(place, lab.name)
-        for name, file in _sources(place, lab):
+        for name, file in sources(place, lab):
             _give(name, file, work, given, tell)
         given.write()
     world_for(place, lab.name).begin(lab)
@@ -74,7 +77,7 @@ def open_lab(place: Place, lab: Lab | str, tell: Tell = silent, *, world_for: Wo
     return work / NOTEBOOK
 
 
-def _sources(place: Place, lab: Lab) -> Iterator[tuple[str, Path]]:
+def sources(place: Place, lab: Lab) -> Iterator[tuple[str, Path]]:
     """The files that a learner starts from: name in the work folder -> file."""
     folder = place.labs / lab.name
     yield NOTEBOOK, folder / NOTEBOOK
@@ -171,11 +174,65 @@ def is_pristine(place: Place, lab: Lab | str) -> bool:
     lab = load_lab(place, lab)
     work = place.work / lab.name
     given = _Given.read(place, lab.name)
-    skip = (".ipynb_checkpoints", "__pycache__")
-    files = [f for f in work.rglob("*") if not f.is_dir() and not set(skip) & set(f.relative_to(work).parts)]
-    if any(not given.untouched(file.relative_to(work).as_posix(), file) for file in files):
+    files = work_files(work)
+    if any(not given.untouched(name, file) for name, file in files.items()):
         return False
-    return not work.is_dir() or set(given.files) <= {file.relative_to(work).as_posix() for file in files}
+    return not work.is_dir() or set(given.files) <= files.keys()
+
+
+def work_files(work: Path) -> dict[str, Path]:
+    """The files of a work folder by their names in it, without what Python and Jupyter keep for themselves."""
+    skip = {".ipynb_checkpoints", "__pycache__"}
+    files = [f for f in work.rglob("*") if not f.is_dir() or f.is_symlink()]
+    return {f.relative_to(work).as_posix(): f for f in sorted(files) if not skip & set(f.relative_to(work).parts)}
+
+
+def note_placed(place: Place, lab: str) -> None:
+    """Remember that all files but notebooks, as they are now, come from the solution: nobody has to keep them."""
+    files = {name: _hash(file) for name, file in work_files(place.work / lab).items() if not is_notebook(name)}
+    write_atomic(_placed(place, lab), json.dumps(files, indent=1, sort_keys=True) + "\n")
+
+
+def _placed(place: Place, lab: str) -> Path:
+    return place.state / "opened" / f"{lab}.placed"
+
+
+def is_notebook(name: str) -> bool:
+    """A notebook in the folder itself is what the learner writes in, and no part of a lab's world."""
+    return "/" not in name and name.endswith(".ipynb")
+
+
+def set_aside(place: Place, lab: str, tell: Tell = silent, *, notebooks: bool = True) -> Path | None:
+    """Empty the work folder; what the learner wrote is moved to work/.kept/, and that is told.
+
+    Without `notebooks`, those stay where they are. Returns where things were moved; None when nothing was written.
+    """
+    work = place.work / lab
+    given = _Given.read(place, lab)
+    placed = _Given.read_from(_placed(place, lab))
+    kept: Path | None = None
+    with _writing(work):
+        stays = set() if notebooks else {n for n in work_files(work) if is_notebook(n)} | {".ipynb_checkpoints"}
+        files = {name: file for name, file in work_files(work).items() if name not in stays}
+        written = [n for n, file in files.items() if not given.untouched(n, file) and not placed.untouched(n, file)]
+        if written:
+            kept = place.work / KEPT / f"{lab}-{datetime.now().strftime('%Y%m%d-%H%M%S-%f')}"
+            kept.mkdir(parents=True)
+            tell(Note(f"What you wrote is kept in {kept}."))
+        for item in list(work.iterdir()) if work.is_dir() else []:
+            # Not the folder itself: shells and kernels that stand in it stay there.
+            if item.name in stays:
+                continue
+            if kept:
+                item.rename(kept / item.name)
+            elif item.is_dir() and not item.is_symlink():
+                shutil.rmtree(item, ignore_errors=True)
+            else:
+                item.unlink(missing_ok=True)
+        given.files = {name: digest for name, digest in given.files.items() if name in stays}
+        given.write()
+        placed.path.unlink(missing_ok=True)
+    return kept
 
 
 def reset(place: Place, lab: Lab | str, tell: Tell = silent, *, world_for: WorldFor = engine.world_for) -> Path:
@@ -186,17 +243,7 @@ def reset(place: Place, lab: Lab | str, tell: Tell = silent, *, world_for: World
     lab = load_lab(place, lab)
     world_for(place, lab.name).reset(lab)
     incidents.forget(place, lab.name)
-    work = place.work / lab.name
-    with _writing(work):
-        if is_pristine(place, lab):
-            shutil.rmtree(work, ignore_errors=True)
-        else:
-            kept = place.work / KEPT / f"{lab.name}-{datetime.now().strftime('%Y%m%d-%H%M%S-%f')}"
-            kept.mkdir(parents=True)
-            for item in list(work.iterdir()):  # not the folder itself: shells and kernels that stand in it stay there
-                item.rename(kept / item.name)
-            tell(Note(f"What you wrote is kept in {kept}."))
-        _Given.read(place, lab.name).path.unlink(missing_ok=True)
+    set_aside(place, lab.name, tell)
     return open_lab(place, lab, tell, world_for=world_for)
 
 

@@ -18,6 +18,7 @@ from lab_helpers.core.events import Tell, silent
 from lab_helpers.core.processes import need_program
 from lab_helpers.core.settings import Place
 from lab_helpers.core.store import remove_halves
+from lab_helpers.course import saved_states, saved_world
 from lab_helpers.images.guest_image import guest_image
 from lab_helpers.record import engine_events, jobs, recorder
 from lab_helpers.tools import qemu, ssh
@@ -170,7 +171,10 @@ class World:
 
     def clean(self) -> list[str]:
         """Remove every guest, cluster, container, job, login and socket of this place. Returns what was removed."""
-        removed = self._remove_from_engine(clusters=None, containers=True)
+        states = saved_states.remove_all(self.place)
+        self.forget_saved()
+        removed = [f"{states} saved state{'s' * (states > 1)}"] * bool(states)
+        removed += self._remove_from_engine(clusters=None, containers=True)
         removed += self.remove_vms(tuple(path.name for path in sorted(self.place.vms.glob("*")) if path.is_dir()))
         removed += [self._end(guest) for guest in self.guests()]
         for name in jobs.running(self.place):
@@ -185,6 +189,30 @@ class World:
                 folder.rmdir()
         remove_halves(self.place.state)
         return removed
+
+    # -- states to go back to: course.time_machine decides when --------------------------------------------------------
+
+    def saved_key(self, lab: Lab) -> str:
+        """What a saved world of the lab depends on, besides the lesson."""
+        return saved_world.key(self.place, lab)
+
+    def save(self, lab: Lab, folder: Path, name: str) -> None:
+        """Keep what the lab's steps made outside of its folder, as it is now. Raises LabError."""
+        saved_world.save(self.place, lab, folder, name)
+
+    def cannot_bring(self, lab: Lab, folder: Path) -> str:
+        """Why what was saved cannot be brought back; empty when it can. Nothing is changed."""
+        return saved_world.missing(self.place, lab, folder)
+
+    def bring(self, lab: Lab, folder: Path, tell: Tell = silent) -> None:
+        """Bring back what was saved, in place of what is there now. Clusters stay, what is in them goes."""
+        self._remove_from_engine(clusters=(), containers=lab.containers)
+        self.reset_vms(lab.vms)
+        saved_world.bring(self.place, lab, folder, tell)
+
+    def forget_saved(self) -> None:
+        """Let go of what was kept outside of the saved states' folders and belongs to none of them any more."""
+        saved_world.sweep(self.place)
 
     def leftovers(self) -> list[str]:
         """Everything that runs or lies here because of a lab; empty after `clean`."""

@@ -74,6 +74,11 @@ class Kind:
         """An administrator's way into a cluster, as kubectl reads it. Raises ToolError, also for nodes that are off."""
         return run([self.program, "get", "kubeconfig", "--name", name], timeout_s=20, env=self.environment).out
 
+    def export_kubeconfig(self, name: str, kubeconfig: Path) -> None:
+        """Enter a cluster into a kubeconfig, as its current context. Raises ToolError."""
+        words = ("export", "kubeconfig", "--name", name, "--kubeconfig", kubeconfig)
+        run([self.program, *words], timeout_s=20, env=self.environment)
+
     def load_image(self, name: str, tag: str) -> None:
         """Copy an image of the engine to every node of a cluster. Raises ToolError when there is no such image."""
         run([self.program, "load", "docker-image", tag, "--name", name], timeout_s=300, env=self.environment)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import platform
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,8 @@ class Machine:
     forwards: tuple[Forward, ...]
     saved_state: str = ""
     """The tag of a snapshot to go on from, instead of booting."""
+    incoming: Path | None = None
+    """A file with the state of a saved machine, its memory above all, to go on from."""
 
 
 def program(arch: str) -> str:
@@ -96,6 +99,7 @@ def command(machine: Machine) -> list[str]:
         *("-chardev", f"socket,id=agent,path={_escaped(machine.agent)},server=on,wait=off"),
         *("-device", f"virtserialport,chardev=agent,name={GUEST_AGENT_PORT}"),
         *(("-loadvm", machine.saved_state) if machine.saved_state else ()),
+        *(("-incoming", f"exec:cat {shlex.quote(str(machine.incoming))}") if machine.incoming else ()),
     ]
 
 
@@ -197,3 +201,8 @@ def snapshots(disk: Path) -> list[dict[str, Any]]:
 def snapshot(disk: Path, action: str, tag: str) -> None:
     """Create (-c), apply (-a) or delete (-d) a snapshot in a disk that no VM uses."""
     run([need_program("qemu-img", "QEMU"), "snapshot", action, tag, disk], timeout_s=300)
+
+
+def version() -> str:
+    """What this machine's QEMU calls itself; a saved machine goes on with the same one only."""
+    return run([need_program(program(host_arch()), "QEMU"), "--version"]).out.partition("\n")[0]

@@ -19,7 +19,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, computed_field
 
 from lab_helpers.boundaries import snapshots
-from lab_helpers.core.errors import ExitCode, UsageError
+from lab_helpers.core.errors import ExitCode, LabError, UsageError
 from lab_helpers.core.events import Progress, Tell
 from lab_helpers.core.ports import free_port
 from lab_helpers.core.processes import run
@@ -234,6 +234,27 @@ def _panel(place: Place, tell: Tell) -> Measure:
     )
 
 
+def _goto(place: Place, tell: Tell) -> Measure:
+    """A journey into lab 01 from a saved state, against solving it again."""
+    from lab_helpers.course.time_machine import goto
+
+    with _own_place(place) as world:
+        goto(world.place, world.lab, "own-kernel", tell=tell)
+
+        def pair() -> Pair:
+            saved = goto(world.place, world.lab, "own-kernel")
+            if saved.way != "saved":
+                raise LabError(
+                    "The saved state could not be used.", do="run `lab goto 01 own-kernel` twice, and read its notes"
+                )
+            return saved.seconds, goto(world.place, world.lab, "own-kernel", use_saved=False).seconds
+
+        times, others = _in_turn("goto", 2, tell, pair)
+    return Measure(
+        name="goto", what="lab 01 from a saved state", against="solving it again", times=times, other_times=others
+    )
+
+
 BENCHES: dict[str, Callable[[Place, Tell], Measure]] = {
     "import": _import,
     "help": _help,
@@ -241,6 +262,7 @@ BENCHES: dict[str, Callable[[Place, Tell], Measure]] = {
     "panel": _panel,
     "restore": _restore,
     "first-boot": _first_boot,
+    "goto": _goto,
     "cluster": _cluster,
 }
 

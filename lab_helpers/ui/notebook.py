@@ -87,6 +87,21 @@ def watch(task: str = "") -> None:
 
 
 @_guarded
+def goto(task: str = "", before: bool = False) -> None:
+    """Offer a journey to the state after a task of this lab, or (with `before`) to where it begins: a button starts it.
+
+    The notebook stays as it is; other files of the learner are kept aside.
+    """
+    from lab_helpers.course.engine import find_task
+    from lab_helpers.ui.journey import JourneyPanel
+
+    here, lab = _this_lab()
+    chosen = find_task(lab, task or next(iter(lab.tasks), ""))
+    panel = JourneyPanel(here, lab, chosen.id, before=before)
+    _display(panel.widget, panel.text)
+
+
+@_guarded
 def predict(name: str = "", *choices: str) -> None:
     """Ask what the learner thinks will happen. A locked prediction stays; no answer is needed to go on."""
     from lab_helpers.course.predictions import Prediction

@@ -15,6 +15,7 @@ def models() -> dict[str, type[BaseModel]]:
     from lab_helpers.course.passport import Passport
     from lab_helpers.course.proof import ProofReport
     from lab_helpers.course.questions import QuestionsReport
+    from lab_helpers.course.time_machine import Arrival
     from lab_helpers.course.verdict import Verdict
     from lab_helpers.doctor import Report
     from lab_helpers.ui.bench import BenchReport
@@ -27,6 +28,7 @@ def models() -> dict[str, type[BaseModel]]:
         "lab-check-task": Verdict,
         "lab-check-lab": LabVerdicts,
         "lab-doctor": Report,
+        "lab-goto": Arrival,
         "lab-list": Board,
         "lab-map": BoundaryMap,
         "lab-status": Board,
