@@ -190,18 +190,10 @@ class Vm:
             guest.qmp.execute("cont")
         began = time.monotonic()
 
-        def ready() -> bool:
+        def waiting() -> None:
             tell(Progress(f"{self.name} boots", time.monotonic() - began, typical_s=10, unit="s"))
-            guest.wait_until_ready(timeout_s=0.3, log=self.console)
-            return True
 
-        wait_for(
-            ready,
-            f"{self.name} to have started",
-            timeout_s=READY_S,
-            log=lambda: self.console.read_text(errors="replace"),
-            hint=f"look at its console: lab vm console {self.name}",
-        )
+        guest.wait_until_ready(timeout_s=READY_S, log=self.console, waiting=waiting)
         return guest
 
     def _launch(self, saved_state: str) -> Guest:

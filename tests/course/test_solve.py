@@ -72,7 +72,7 @@ def test_it_stops_at_the_first_cell_that_fails(
     assert "Task was destroyed" not in capfd.readouterr().err
 
 
-# A kernel that dies while it starts, as when another program takes one of its ports, for as many times as it is told to.
+# A kernel that dies while it starts, as often as it is told to: as when another program takes one of its ports.
 HASTY = """
 import os, sys
 from pathlib import Path
