@@ -7,7 +7,8 @@ checkout's own folders or it was started from there.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +17,14 @@ import psutil
 from lab_helpers.core.errors import LabError
 from lab_helpers.core.processes import Completed, ProcessId
 from lab_helpers.core.settings import Place
-from lab_helpers.core.waiting import wait_for
+from lab_helpers.core.waiting import pace, wait_for
 from lab_helpers.tools import qemu, ssh
 from lab_helpers.tools.guest_agent import GuestAgent, GuestAgentError
 from lab_helpers.tools.qemu import Forward
 from lab_helpers.tools.qmp import Qmp
+
+AGENT_S = 60
+"""How long a guest that starts is given until its agent answers, in seconds, before it is looked into in other ways."""
 
 
 class QemuEndedError(LabError):
@@ -88,25 +92,37 @@ class Guest:
                 return qemu.read_forwards(self.qmp.human("info usernet"))
         return qemu.read_command(self.argv).forwards
 
-    def wait_until_ready(self, *, timeout_s: float, log: Path | None = None) -> None:
-        """Wait until the guest has started all that it starts by itself.
+    def wait_until_ready(
+        self, *, timeout_s: float, log: Path | None = None, waiting: Callable[[], None] = lambda: None
+    ) -> None:
+        """Wait until the guest has started all that it starts by itself; `waiting` is called at each look.
 
+        The agent is asked first: while it does not answer, an SSH server does not either, and a connection to it would
+        hang. A guest whose agent stays silent for AGENT_S seconds, or that has none, is looked into over SSH.
         Raises WaitTimeoutError; QemuEndedError at once when its QEMU ends meanwhile.
         """
+        began = time.monotonic()
+        agent = self.agent if self.agent and self.agent.path.exists() else None
+        answers = False
 
-        def ready() -> bool:
+        def looked() -> bool:
+            nonlocal answers
+            waiting()
             if not self.process.alive():
                 return True
+            if agent and not answers and time.monotonic() - began < AGENT_S:
+                agent.ping()  # raises while it is silent
+                answers = True
             state = self.run(["systemctl", "is-active", "multi-user.target"], timeout_s=5, check=False).out.strip()
             if state != "active":
                 raise LabError(f"the guest's own services are still starting ({state or 'no answer'})")
             return True
 
         wait_for(
-            ready,
+            looked,
             f"{self.name} to have started",
             timeout_s=timeout_s,
-            interval_s=0.1,
+            interval_s=pace,
             log=(lambda: log.read_text(errors="replace")) if log else None,
             hint=f"look at its console: lab vm console {self.name}",
         )

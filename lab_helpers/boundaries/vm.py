@@ -197,26 +197,16 @@ class Vm:
             guest.qmp.execute("cont")
         began = time.monotonic()
 
-        def ready() -> bool:
+        def waiting() -> None:
             tell(Progress(f"{self.name} boots", time.monotonic() - began, typical_s=10, unit="s"))
-            if guest.process.alive():
-                guest.wait_until_ready(timeout_s=0.3, log=self.console)
-            return True
 
         try:
-            wait_for(
-                ready,
-                f"{self.name} to have started",
-                timeout_s=READY_S,
-                log=lambda: self.console.read_text(errors="replace"),
-                hint=f"look at its console: lab vm console {self.name}",
-            )
+            guest.wait_until_ready(timeout_s=READY_S, log=self.console, waiting=waiting)
         except KeyboardInterrupt:
             if ours:
                 guest.process.end()  # QEMU closes the disk at SIGTERM
                 journal.write(self.place.journal, f"vm:{self.name}", "interrupt")
             raise
-        guest.must_run()
         return guest
 
     def _launch(self, saved_state: str, incoming: Path | None) -> tuple[Guest, bool]:

@@ -89,19 +89,14 @@ class Runner:
         specs = importlib.import_module("jupyter_client.kernelspec").KernelSpecManager(
             kernel_dirs=[str(self.place.state / "jupyter" / "kernels")]
         )
-        manager = importlib.import_module("jupyter_client").AsyncKernelManager(
-            kernel_name=KERNEL_NAME, kernel_spec_manager=specs
-        )
-        self._client = importlib.import_module("nbclient").NotebookClient(
-            self.notebook, km=manager, timeout=self.rules.cell_s, startup_timeout=60, coalesce_streams=True
-        )
         log = _open_log(self.place.state / "logs" / "kernel.log")
         self._stack.callback(log.close)
-        kernel = self._client.setup_kernel(
-            cwd=str(work), env=dict(os.environ), stdout=log, stderr=log, stdin=None, cleanup_kc=True
-        )
         try:
-            self._stack.enter_context(kernel)
+            try:
+                self._start(specs, work, log)
+            except RuntimeError:
+                # Its ports are chosen before it listens on them: another program may have been quicker.
+                self._start(specs, work, log)
         except RuntimeError as error:
             self._stack.close()
             raise LabError("The notebook's kernel did not start.", why=str(error), do=f"read {log.name}") from None
@@ -109,6 +104,20 @@ class Runner:
             self._stop_now()
             raise
         return self
+
+    def _start(self, specs: Any, work: Path, log: Any) -> None:
+        """Start the kernel, with ports of its own. Raises RuntimeError when it dies while it starts."""
+        manager = importlib.import_module("jupyter_client").AsyncKernelManager(
+            kernel_name=KERNEL_NAME, kernel_spec_manager=specs
+        )
+        self._client = importlib.import_module("nbclient").NotebookClient(
+            self.notebook, km=manager, timeout=self.rules.cell_s, startup_timeout=60, coalesce_streams=True
+        )
+        self._stack.enter_context(
+            self._client.setup_kernel(
+                cwd=str(work), env=dict(os.environ), stdout=log, stderr=log, stdin=None, cleanup_kc=True
+            )
+        )
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is not None:

@@ -19,6 +19,7 @@ from typing import Any
 from lab_helpers.core.errors import LabError, ToolError
 from lab_helpers.core.processes import Completed, pasteable
 from lab_helpers.core.store import locked
+from lab_helpers.core.waiting import pace
 
 
 class GuestAgentError(LabError):
@@ -47,17 +48,16 @@ class GuestAgent:
         arguments: dict[str, Any] = {"path": words[0], "arg": words[1:], "capture-output": True}
         if stdin is not None:
             arguments["input-data"] = base64.b64encode(stdin.encode()).decode()
-        deadline = time.monotonic() + timeout_s
+        began = time.monotonic()
         with self._connected(min(timeout_s, 5)) as line:
             pid = line.ask("guest-exec", arguments)["pid"]
-            pause = 0.002
             while not (status := line.ask("guest-exec-status", {"pid": pid}))["exited"]:
-                if time.monotonic() > deadline:
+                waited = time.monotonic() - began
+                if waited > timeout_s:
                     raise ToolError(
                         f"`{words[0]}` did not finish in the guest within {timeout_s:.0f} s.", command=pasteable(words)
                     )
-                time.sleep(pause)
-                pause = min(pause * 1.5, 0.1)
+                time.sleep(pace(waited))
         out, err = (base64.b64decode(status.get(key, "")).decode(errors="replace") for key in ("out-data", "err-data"))
         # A shell reports a death by signal N as 128 + N; the agent names the signal instead.
         code = status["exitcode"] if "exitcode" in status else 128 + int(status.get("signal", 0))

@@ -130,9 +130,18 @@ def console(name: Name, lines: Annotated[int, typer.Option(help="how many lines,
     """What a VM wrote to its console since it was last started."""
     vm = _load(name)
     text = vm.console.read_text(errors="replace") if vm.console.exists() else ""
-    # The guest's login clears a screen that is not here: escape sequences are left out.
-    clean = re.sub(r"\x1b(\[[0-9;?!]*[A-Za-z]|.)|[\x00-\x08\x0b-\x1f]", "", text.replace("\r", ""))
-    typer.echo("\n".join(clean.splitlines()[-lines:]))
+    typer.echo("\n".join(without_escapes(text).splitlines()[-lines:]))
+
+
+# What steers a terminal (ECMA-48): CSI sequences; strings like OSC, that BEL or ST ends; all other escapes.
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+
+
+def without_escapes(text: str) -> str:
+    """The text without what steers a terminal: a console's log is read on a screen that it was not written for."""
+    return _ESCAPES.sub("", text.replace("\r", ""))
 
 
 @vm_app.command()

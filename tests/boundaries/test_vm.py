@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -66,6 +67,8 @@ def test_a_name_is_taken_once_and_a_half_made_vm_is_made_anew(here: Place, image
         Vm.create(here, "vm", image, memory_mib=512, cpus=1)
     assert [vm.name for vm in all_vms(here)] == ["vm"]
     assert Vm.load(here, "vm").record == made.record
+    second = Vm.create(here, "second", image, memory_mib=512, cpus=1)
+    assert second.record.ssh_port != made.record.ssh_port
 
 
 def test_a_vm_that_is_not_there_names_those_that_are(here: Place, image: GuestImage) -> None:
@@ -101,6 +104,11 @@ def test_its_services_are_up_and_none_has_failed(vm: Vm) -> None:
     assert guest.shell("systemctl is-system-running").strip() == "running"
     answer = guest.shell("runuser -u pinboard -- psql -Atc 'select current_user' postgresql:///pinboard")
     assert answer.strip() == "pinboard"
+    # The shell on the console waits for somebody; a program that could not run there would be started again and again.
+    assert guest.shell("systemctl show -p ActiveState -p NRestarts lab-console").split() == [
+        "NRestarts=0",
+        "ActiveState=active",
+    ]
 
 
 def test_starting_it_again_leaves_it_as_it_is(vm: Vm) -> None:
@@ -211,46 +219,62 @@ def test_the_recorder_writes_down_what_qemu_says(vm: Vm) -> None:
 # -- started, killed, stopped
 
 
-def test_several_run_at_once_and_each_is_found(vm: Vm, extra: Vm) -> None:
-    threads = [threading.Thread(target=extra.start) for _ in range(2)]  # two hurried learners: still one machine
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    named = [guest.name for guest in running_guests(vm.place)]
-    assert sorted(named) == ["extra", "shared"]
-    ids = {each.running().shell("cat /proc/sys/kernel/random/boot_id") for each in (vm, extra)}
-    assert len(ids) == 2
-
-    # a plug that is pulled loses no synced file, and the VM starts again
-    extra.running().shell("echo kept > /root/mark; sync")
-    os.kill(extra.running().process.pid, signal.SIGKILL)
-    wait_for(lambda: extra.guest() is None, "QEMU to be gone", timeout_s=10)
-    assert extra.start().shell("cat /root/mark") == "kept\n"
-
-    extra.stop()
-    assert extra.guest() is None
-    with pytest.raises(LabError, match="is off"):
-        extra.running()
-    kinds = [event["kind"] for event in journal.read(vm.place.journal, "vm:extra")]
-    assert kinds[-1] == "stop"
+def _ready_in_a_shell(vm: Vm) -> str:
+    """A log in by name over a shared connection, as the learner's cells do it: the guest's boot id."""
+    argv = vm.endpoint().argv("cat /proc/sys/kernel/random/boot_id")
+    return subprocess.run(argv, check=True, timeout=60, capture_output=True, text=True).stdout
 
 
-def test_it_outlives_the_process_that_started_it(extra: Vm) -> None:
+def test_a_whole_life_and_all_that_can_happen_in_it(here: Place, image: GuestImage) -> None:
+    """One machine for all of it, since a boot is what takes long."""
+    vm = Vm.create(here, "vm", image, memory_mib=384, cpus=1)
+
+    # it outlives the process that started it
     script = (
-        "import sys; from dataclasses import replace; from pathlib import Path\n"
         "from lab_helpers.boundaries.vm import Vm; from lab_helpers.core.settings import place\n"
-        "Vm.load(place(), 'extra').start(lambda event: print(event, flush=True))"
+        "Vm.load(place(), 'vm').start(lambda event: print(event, flush=True))"
     )
-    environment = {**os.environ, "LAB_STATE": str(extra.place.state), "LAB_HOME": str(extra.place.home)}
+    environment = {**os.environ, "LAB_STATE": str(here.state), "LAB_HOME": str(here.home)}
     starter = subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True)
     assert starter.stdout and "boots" in starter.stdout.readline()
     os.kill(starter.pid, signal.SIGKILL)  # in the middle of the boot
     starter.communicate()
-    found = running_guest(extra.place, "extra")
+    found = running_guest(here, "vm")
     assert found
-    found.wait_until_ready(timeout_s=120)
-    extra.stop(force=True)
+    found.wait_until_ready(timeout_s=180)
+
+    # a plug that is pulled loses no synced file, and the VM starts again
+    found.shell("echo kept > /root/mark; sync")
+    os.kill(found.process.pid, signal.SIGKILL)
+    wait_for(lambda: vm.guest() is None, "QEMU to be gone", timeout_s=30)
+    threads = [threading.Thread(target=vm.start) for _ in range(2)]  # two hurried learners: still one machine
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [guest.name for guest in running_guests(here)] == ["vm"]
+    assert vm.running().shell("cat /root/mark") == "kept\n"
+    boot_id = _ready_in_a_shell(vm)
+
+    # it is shut down, and goes on from a snapshot, in the very boot that it was in, with its network
+    snapshots.save(vm, "warm")
+    vm.stop()
+    assert vm.guest() is None
+    with pytest.raises(LabError, match="is off"):
+        vm.running()
+    assert [event["kind"] for event in journal.read(here.journal, "vm:vm")][-1] == "stop"
+    snapshots.restore(vm, "warm")
+    assert _ready_in_a_shell(vm) == boot_id
+
+    # and clean leaves nothing
+    recorder.follow(here, vm.name)
+    process = vm.running().process
+    world = World(here, "")
+    assert len(world.leftovers()) >= 3
+    world.clean()
+    assert world.leftovers() == []
+    assert not process.alive()
+    assert not here.sockets.exists()
 
 
 def test_a_qemu_that_is_killed_while_its_guest_boots_is_told_and_not_waited_for(extra: Vm) -> None:
@@ -263,7 +287,45 @@ def test_a_qemu_that_is_killed_while_its_guest_boots_is_told_and_not_waited_for(
     assert extra.guest() is None
 
 
-def test_one_of_plain_qemu_is_found_and_looked_into(extra: Vm) -> None:
+@pytest.mark.full
+def test_a_reboot_from_inside_brings_back_network_and_services(extra: Vm) -> None:
+    guest = extra.start()
+    boot_id = _ready_in_a_shell(extra)
+    subprocess.run(extra.endpoint().argv("reboot"), check=False, timeout=60)
+    ssh.hang_up(extra.endpoint())
+    wait_for(
+        lambda: guest.shell("cat /proc/sys/kernel/random/boot_id", timeout_s=5) != boot_id,
+        "another boot",
+        timeout_s=180,
+        interval_s=0.5,
+    )
+    guest.wait_until_ready(timeout_s=180)
+    assert guest.process == extra.running().process
+    assert _ready_in_a_shell(extra) != boot_id
+    assert "default via 10.0.2.2" in guest.shell("ip route")
+    assert guest.shell("systemctl is-system-running --wait || true").strip() == "running"
+
+
+def _typed(console: Path, line: str, answer: str) -> str:
+    """Type a line at a guest's serial console, again while nothing answers; what came back."""
+    with socket.socket(socket.AF_UNIX) as terminal:
+        terminal.connect(str(console))
+        terminal.settimeout(2)
+        seen = ""
+
+        def answered() -> bool:
+            nonlocal seen
+            terminal.sendall(line.encode() + b"\n")  # the shell may not read yet: what is typed before it is dropped
+            with contextlib.suppress(TimeoutError):
+                while answer not in seen:
+                    seen += terminal.recv(4096).decode(errors="replace")
+            return answer in seen
+
+        wait_for(answered, f"the console to answer {answer!r}", timeout_s=60, log=lambda: seen)
+        return seen
+
+
+def test_one_of_plain_qemu_is_found_looked_into_and_typed_at(extra: Vm, vm: Vm) -> None:
     work = extra.place.work / "01-virtual-machine"
     work.mkdir(parents=True, exist_ok=True)
     disk = work / "mine.qcow2"
@@ -271,17 +333,29 @@ def test_one_of_plain_qemu_is_found_and_looked_into(extra: Vm) -> None:
     subprocess.run(
         ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base / "disk.qcow2", disk], check=True
     )
+    console = extra.place.sockets / "plain.console"
     append = f"root=/dev/vda console=ttyS0 {ssh.credential(extra.place.state / 'keys' / 'id_ed25519.pub')}"
     argv = [
         *("qemu-system-x86_64", "-m", "320", "-display", "none", "-accel", "tcg", "-cpu", "max"),
         *("-kernel", str(base / "vmlinuz"), "-initrd", str(base / "initrd.img"), "-append", append),
         *("-drive", "file=mine.qcow2,if=virtio", "-nic", f"user,model=virtio,hostfwd=tcp:127.0.0.1:{free_port()}-:22"),
+        *("-serial", f"unix:{console},server=on,wait=off"),
     ]
     _, popen = start_detached(argv, log=work / "qemu.log", cwd=work)
     found = running_guest(extra.place, "pinboard-vm")
     assert found and not found.managed and found.disk == disk.resolve()
-    found.wait_until_ready(timeout_s=120)  # over SSH: this one has no agent
+    assert sorted(guest.name for guest in running_guests(vm.place)) == ["", "shared"]  # several at once, each found
+    found.wait_until_ready(timeout_s=180)  # over SSH: this one has no agent
     assert found.shell("nproc") == "1\n"
+    assert found.shell("cat /proc/sys/kernel/random/boot_id") != vm.running().shell(
+        "cat /proc/sys/kernel/random/boot_id"
+    )
+
+    # a shell on its console, and another one for whoever leaves it
+    assert "/dev/" in _typed(console, "echo $((6 * 7))-$(id -un)-$(tty)", "42-root-/dev/")
+    _typed(console, "exec echo gone $((3 * 4))", "gone 12")
+    _typed(console, "cd /; echo again-$PWD-$HOME", "again-/-/root")
+    assert found.shell("systemctl is-active lab-console") == "active\n"
     assert World(extra.place, "").remove_vms(("another-vm",)) == []
     assert found.process.alive()
     assert World(extra.place, "01-virtual-machine").reset_vms(("pinboard-vm",))
@@ -297,18 +371,6 @@ def test_a_port_that_is_taken_is_told_before_anything_starts(extra: Vm) -> None:
         with pytest.raises(LabError, match="another program"):
             extra.start()
         assert extra.guest() is None
-
-
-def test_clean_leaves_nothing(here: Place, image: GuestImage) -> None:
-    world = World(here, "")
-    vm = world.make_vm("vm", memory_mib=320, cpus=1)
-    process = vm.running().process
-    assert subprocess.run(vm.endpoint().argv("true"), check=False, timeout=60).returncode == 0
-    assert len(world.leftovers()) >= 3
-    world.clean()
-    assert world.leftovers() == []
-    assert not process.alive()
-    assert not here.sockets.exists()
 
 
 def test_a_qemu_that_ends_at_once_says_what_it_said(extra: Vm) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from lab_helpers.core import host, journal, settings
 from lab_helpers.core.errors import ExitCode, LabError, MachineError, UsageError, WaitTimeoutError
-from lab_helpers.core.waiting import wait_for
+from lab_helpers.core.waiting import pace, wait_for
 
 
 def test_an_error_says_what_why_and_what_to_do() -> None:
@@ -39,6 +39,20 @@ def test_a_wait_that_ends_tells_the_last_state_the_log_and_a_hint() -> None:
         wait_for(probe, "the door", timeout_s=0.05, interval_s=0.01, hint="knock", log=lambda: "knock knock\n")
     for part in ("the door", "last state: the door is closed", "knock knock", "What to do: knock"):
         assert part in str(caught.value)
+
+
+def test_the_pace_of_a_wait_is_quick_at_first_and_never_slow() -> None:
+    assert [pace(waited) for waited in (0.0, 0.01, 1.0, 1000.0)] == [0.01, 0.01, 0.15, 0.2]
+    waits: list[float] = []
+
+    def noted(waited: float) -> float:
+        waits.append(waited)
+        return 0.0
+
+    answers = iter([None, None, "here"])
+    assert wait_for(lambda: next(answers), "it", timeout_s=5, interval_s=noted) == "here"
+    assert len(waits) == 2
+    assert waits == sorted(waits)
 
 
 def test_other_errors_pass_through_a_wait() -> None:

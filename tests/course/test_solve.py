@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lab_helpers.core.errors import UsageError
+from lab_helpers.core.errors import LabError, UsageError
 from lab_helpers.core.events import Event, Progress
 from lab_helpers.core.settings import Place
 from lab_helpers.course import progress
@@ -70,6 +70,42 @@ def test_it_stops_at_the_first_cell_that_fails(
     assert not (place.work / "01-toy" / "count.txt").exists()
     assert time.monotonic() - began < 20
     assert "Task was destroyed" not in capfd.readouterr().err
+
+
+# A kernel that dies while it starts, as often as it is told to: as when another program takes one of its ports.
+HASTY = """
+import os, sys
+from pathlib import Path
+if __name__ == "__main__":
+    starts = Path(os.environ["TOY_ROOT"]) / "starts"
+    with starts.open("a") as file:
+        file.write("one\\n")
+    if len(starts.read_text().split()) <= int(os.environ["TOY_DEATHS"]):
+        sys.exit("zmq.error.ZMQError: Address already in use")
+    from ipykernel.kernelapp import launch_new_instance
+    launch_new_instance()
+"""
+
+
+def test_a_kernel_that_dies_while_it_starts_is_started_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = make(tmp_path, monkeypatch)
+    (tmp_path / "hasty_kernel.py").write_text(HASTY)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ['PYTHONPATH']}")
+    rules = replace(RULES, kernel="hasty_kernel")
+    starts = place.root / "starts"
+
+    monkeypatch.setenv("TOY_DEATHS", "1")
+    assert [verdict.task for verdict in solve(place, "01", "greet", rules=rules) if verdict.passed] == ["greet"]
+    assert starts.read_text() == "one\none\n"
+
+    starts.unlink()
+    monkeypatch.setenv("TOY_DEATHS", "9")
+    with pytest.raises(LabError, match="did not start") as caught:
+        solve(place, "01", "greet", rules=rules)
+    assert starts.read_text() == "one\none\n"
+    assert "Address already in use" in Path(caught.value.do.removeprefix("read ")).read_text()
 
 
 def test_an_unknown_task_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
