@@ -163,6 +163,8 @@ class Scene:
                     return
                 if lesson.cells[position].checks:
                     self._heard(text_of(runner.notebook.cells[position].outputs))
+                if "dockerd" in self.killed:  # every further cell would wait for it in vain
+                    return
 
     def _heard(self, said: str) -> None:
         """Take note of the verdicts in what was said: as text or, of `lab check --json`, as JSON."""
