@@ -6,13 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from lab_helpers.core.processes import ProcessId
 from lab_helpers.core.waiting import wait_for
-from tests.fakes.own_run import VARIABLE, a_run
+from lab_helpers.tools.engine_probe import _tar, program
+from tests.fakes.own_engine import own_engine
+from tests.fakes.own_run import VARIABLE, _clear_engine, a_run
 
 RUN = """
 import subprocess, sys
@@ -66,3 +70,31 @@ def test_what_a_killed_run_left_goes_and_a_run_that_goes_on_is_left_alone(tmp_pa
             process.end()
         going.communicate("", timeout=30)
     assert [path for path in root.iterdir() if path.is_dir()] == []
+
+
+@pytest.mark.live
+@pytest.mark.full
+def test_what_it_left_in_the_engine_is_known_by_its_name_and_time() -> None:
+    with own_engine() as engine, engine.client() as client:
+
+        def make(name: str) -> None:
+            client.api.import_image_from_data(_tar(program(engine.facts().arch)), repository=name, tag="1")
+            client.api.create_container(f"{name}:1", ["x"], name=name)
+            client.networks.create(name)
+            client.volumes.create(name)
+
+        def names() -> set[str]:
+            found = {each["Names"][0].lstrip("/") for each in client.api.containers(all=True)}
+            found |= {each["Name"] for each in client.api.networks()} - {"bridge", "host", "none"}
+            found |= {each["Name"] for each in client.api.volumes()["Volumes"] or ()}
+            return found | {tag for each in client.api.images() for tag in each["RepoTags"] or ()}
+
+        make("pinboard-before")
+        before = names()
+        time.sleep(1.1)  # the engine writes whole seconds
+        began = time.time()
+        make("somebodys")
+        others = names()
+        make("pinboard-test-1")
+        _clear_engine(began, time.time() + 1)
+        assert names() == others > before
