@@ -64,16 +64,15 @@ def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="apply the safe cures first")] = False,
 ) -> None:
     """What this machine can do and lacks, with advice."""
-    from lab_helpers.core.events import Progress
     from lab_helpers.doctor import examine
     from lab_helpers.doctor import fix as cure
-    from lab_helpers.ui.doctor import report_lines
+    from lab_helpers.ui.doctor import plan_lines, report_lines
 
     with _screen() as screen:
-        if screen.interactive:
-            screen.tell(Progress("looking at this machine", typical_s=3))
+        screen.busy("looking at this machine", 3)
         report = examine(place())
         if fix:
+            screen.tell_lines(plan_lines(place(), report))
             cure(place(), report, screen.tell)
             report = examine(place())
         if as_json:
@@ -315,6 +314,7 @@ def reset(lab: LabName) -> None:
 
     here = place()
     with _screen() as screen:
+        screen.busy("removing what the lab made", 3)
         notebook = reset_lab(here, load_lab(here, lab), tell=screen.tell)
         screen.say(f"Fresh again: {notebook}")
 

@@ -148,6 +148,11 @@ class LabProgress:
     predictions: dict[str, str] = field(default_factory=dict)
 
     @property
+    def begun(self) -> bool:
+        """It was opened, or a task of it was looked at."""
+        return self.opened_at is not None or bool(self.tasks)
+
+    @property
     def points(self) -> int:
         return sum(task.best for task in self.tasks.values())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
@@ -118,7 +119,11 @@ def read_board(place: Place, lab: str | None = None) -> Board:
     declared = all_labs(place) if lab is None else [load_lab(place, lab)]
     progress = read(place)
     rows = tuple(_lab_row(each, progress.lab(each.name)) for each in declared)
-    at, pieces = progress.at, _pieces(place, declared)
+    # The engine is asked only of labs that were begun: the first ones do without it, and it takes a moment to ask.
+    begun = [
+        each if progress.lab(each.name).begun else replace(each, containers=False, clusters=()) for each in declared
+    ]
+    at, pieces = progress.at, _pieces(place, begun)
     mine = [each for each in declared if at and each.name == at.lab]
     lost = [each for each in pieces if each.state is resume.State.LOST and any(resume.part_of(each, m) for m in mine)]
     return Board(

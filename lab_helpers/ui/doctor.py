@@ -9,6 +9,7 @@ from lab_helpers.doctor import Finding, Level
 from lab_helpers.ui.text import Line, harmless
 
 if TYPE_CHECKING:
+    from lab_helpers.core.settings import Place
     from lab_helpers.doctor import Report
 
 SYMBOLS = {Level.OK: "✔", Level.NOTE: "·", Level.WARN: "!", Level.FAIL: "✘"}
@@ -27,6 +28,20 @@ def report_lines(report: Report) -> list[Line]:
     else:
         lines.append(Line("Everything that the labs need is here."))
     return lines
+
+
+def plan_lines(place: Place, report: Report) -> list[Line]:
+    """What `--fix` is about to do. It adds and starts, and removes nothing; all else is left to the person."""
+    from lab_helpers.doctor import plan
+
+    steps = [Line(f"--fix will {step}") for step in plan(place, report)]
+    rest = [finding for finding in report.findings if finding.advice and not finding.fixable]
+    if not steps:
+        steps = [Line("There is nothing that --fix can cure safely.")]
+    if rest:
+        names = ", ".join(finding.id for finding in rest)
+        steps.append(Line(f"It leaves alone: {names}. The line with → below each says what you can do."))
+    return steps
 
 
 def finding_lines(findings: Iterable[Finding]) -> Iterable[Line]:

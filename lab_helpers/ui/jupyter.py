@@ -26,6 +26,8 @@ from lab_helpers.core.waiting import wait_for
 
 KERNEL = "vm-to-kubernetes"
 FIRST_PORT, PORTS = 8888, 100
+FAREWELL = "Shutting down on /api/shutdown request"
+"""What Jupyter's server writes into its log when somebody chooses Shut Down in its menu."""
 BUSY_S = 30
 """How long a JupyterLab that runs may take to answer, in seconds; it starts in six."""
 
@@ -154,9 +156,13 @@ def running_jupyter(place: Place) -> int | None:
 
 
 def lost_jupyter(place: Place) -> bool:
-    """True when this place's JupyterLab ended and nobody had stopped it with `lab open --stop`."""
+    """True when this place's JupyterLab ended and nobody had stopped it, here or in its own menu."""
     record = _record(place)
-    return record is not None and not _process(record).alive()
+    if record is None or _process(record).alive():
+        return False
+    with contextlib.suppress(OSError):
+        return FAREWELL not in _log_file(place).read_text(encoding="utf-8", errors="replace")
+    return True
 
 
 def _busy_jupyter(place: Place) -> int | None:
@@ -188,7 +194,7 @@ def _start(place: Place) -> int:
     """Start a server on the first free port and wait until it answers."""
     token = _token(place)
     _write_settings(place)
-    log = place.state / "logs" / "jupyter.log"
+    log = _log_file(place)
     write_atomic(log, "", mode=0o600)
     for port in range(FIRST_PORT, FIRST_PORT + PORTS):
         if not is_free("127.0.0.1", port):
@@ -267,6 +273,10 @@ def _token(place: Place) -> str:
     token = secrets.token_hex(24)
     write_atomic(file, token, mode=0o600)  # no newline: Jupyter takes the file as it is
     return token
+
+
+def _log_file(place: Place) -> Path:
+    return place.state / "logs" / "jupyter.log"
 
 
 def _record_file(place: Place) -> Path:

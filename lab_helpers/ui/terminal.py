@@ -127,6 +127,17 @@ class Screen:
             typical = f" (about {event.typical_s:.0f} s)" if event.typical_s else ""
             _to_stderr(f"{event.what}{typical} ...")
 
+    def tell_lines(self, lines: Iterable[Line]) -> None:
+        """Lines that are not the answer, to stderr."""
+        from lab_helpers.ui.text import plain
+
+        self.tell(Note(plain(lines)))
+
+    def busy(self, what: str, typical_s: float) -> None:
+        """A step that says nothing itself and takes seconds: a moving line on a terminal, elsewhere nothing."""
+        if _is_terminal(sys.stderr):
+            self.tell(Progress(what, typical_s=typical_s))
+
     def left(self) -> str:
         """How long the current step still takes, as text; empty while nobody can tell."""
         event = self._current

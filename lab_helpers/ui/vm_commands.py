@@ -150,8 +150,9 @@ def snapshot(name: Name, tag: Tag) -> None:
     from lab_helpers.boundaries import snapshots
 
     vm = _load(name)
-    snapshots.save(vm, tag)
     with _screen() as screen:
+        screen.busy(f"{vm.name}: keeping it as {tag}", 3)
+        snapshots.save(vm, tag)
         screen.say(f"{vm.name} is kept as {tag}. Go back to it: lab vm restore {vm.name} {tag}")
 
 
@@ -163,6 +164,7 @@ def restore(name: Name, tag: Tag) -> None:
 
     vm = _load(name)
     with _screen() as screen:
+        screen.busy(f"{vm.name}: back to {tag}", 3)
         snapshots.restore(vm, tag, screen.tell)
         if vm.guest():
             recorder.follow(place(), vm.name)
@@ -192,6 +194,7 @@ def remove(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="t
     for name in names:
         _load(name)
     with _screen() as screen:
+        screen.busy(f"removing {', '.join(names)}", 2)
         for what in world_for(place(), "").remove_vms(tuple(names)):
             screen.say(f"Removed {what}.")
 

@@ -12,6 +12,8 @@ from lab_helpers.core.errors import MachineError
 from lab_helpers.core.settings import Place
 from lab_helpers.core.settings import place as real_place
 from lab_helpers.doctor import Finding, Level, Report, cures, fix, installed_by_us, plan
+from lab_helpers.ui.doctor import plan_lines
+from lab_helpers.ui.text import plain
 from tests.fakes.fake_apt import FakeApt
 
 
@@ -93,3 +95,12 @@ def test_postgresqls_settings_come_back_after_a_failure(
     with pytest.raises(MachineError, match="do not have: postgresql"):
         fix(place, Report(findings=(need("POSTGRESQL", "postgresql-common", "postgresql"),)))
     assert settings.read_text() == "as it was\n"
+
+
+def test_what_fix_will_do_and_what_it_leaves_alone_is_said_first(place: Place) -> None:
+    cured = Finding(id="BROWSER", level=Level.NOTE, title="Browser", saw="none", fixable=True)
+    left = Finding(id="DISK", level=Level.WARN, title="Disk", saw="full", advice="make room")
+    said = plain(plan_lines(place, Report(findings=(cured, left))))
+    assert "--fix will download a Chromium" in said
+    assert "It leaves alone: DISK." in said
+    assert "nothing that --fix can cure" in plain(plan_lines(place, Report(findings=(left,))))

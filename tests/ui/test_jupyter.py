@@ -17,7 +17,7 @@ from lab_helpers.core.ports import is_free
 from lab_helpers.core.settings import CHECKOUT, Place
 from lab_helpers.core.waiting import wait_for
 from lab_helpers.ui import jupyter
-from lab_helpers.ui.jupyter import install_wrappers, open_course, running_jupyter, stop_jupyter
+from lab_helpers.ui.jupyter import install_wrappers, lost_jupyter, open_course, running_jupyter, stop_jupyter
 
 
 @pytest.fixture
@@ -60,6 +60,7 @@ def test_open_again_kill_open_stop(place: Place, monkeypatch: pytest.MonkeyPatch
     os.kill(server.pid, signal.SIGKILL)
     psutil.wait_procs([server], timeout=10)
     assert running_jupyter(place) is None
+    assert lost_jupyter(place)
     second = open_course(place, "00", browser=False)
     assert second.fresh
     assert second.url.partition("token=")[2] == token, "an open tab finds the new server"
@@ -67,6 +68,7 @@ def test_open_again_kill_open_stop(place: Place, monkeypatch: pytest.MonkeyPatch
     assert stop_jupyter(place) is True
     assert running_jupyter(place) is None
     assert stop_jupyter(place) is False
+    assert not lost_jupyter(place)
     wait_for(lambda: is_free("127.0.0.1", second.port), "the port to be free", timeout_s=10)
 
 
@@ -84,6 +86,17 @@ def test_another_server_on_the_port_is_left_alone(place: Place, tmp_path: Path) 
         assert running_jupyter(place) == ours.port
     finally:
         stop_jupyter(other)
+
+
+def test_one_that_was_shut_down_in_its_own_menu_is_not_lost(place: Place) -> None:
+    gone = '{"pid": 1, "started": 1, "port": 1}'
+    (place.state / "logs").mkdir(parents=True)
+    (place.state / "jupyter.json").write_text(gone)
+    assert lost_jupyter(place)
+    (place.state / "logs" / "jupyter.log").write_text("[I] Jupyter Server 2 is running\n")
+    assert lost_jupyter(place)
+    (place.state / "logs" / "jupyter.log").write_text("[I] Shutting down on /api/shutdown request.\n")
+    assert not lost_jupyter(place)
 
 
 def test_a_damaged_record_is_no_server(place: Place) -> None:

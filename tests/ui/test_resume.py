@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -14,10 +15,12 @@ import pytest
 
 from lab_helpers.boundaries.guest import running_guests
 from lab_helpers.boundaries.vm import Vm
+from lab_helpers.core.processes import ProcessId
 from lab_helpers.core.settings import Place
 from lab_helpers.core.waiting import wait_for
 from lab_helpers.course.progress import record_opened
 from lab_helpers.images.guest_image import GuestImage
+from lab_helpers.ui.jupyter import stop_jupyter
 from tests.toy_cli import Toy
 
 NAME = "first-vm"
@@ -99,6 +102,21 @@ def test_a_boot_that_was_interrupted_and_a_vm_that_was_killed_come_back(here: Pl
     assert "Nothing has to be brought back." in on_purpose.stdout
     assert f"`lab vm start {NAME}` starts it" in on_purpose.stdout
     assert running_guests(here) == []
+
+
+def test_ctrl_c_while_jupyterlab_starts_leaves_none_running(here: Place) -> None:
+    terminal = on_terminal(here, "open", "00", "--no-browser")
+    record = here.state / "jupyter.json"
+    wait_for(record.exists, "JupyterLab to be started", timeout_s=120)
+    facts = json.loads(record.read_text())
+    terminal.sendintr()
+    ended = terminal.expect_exact(["Stopped. Run it again to go on.", "goes on in the background"])
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    try:
+        assert ended == 1 or not ProcessId(facts["pid"], facts["started"]).alive()  # 1: it was ready sooner
+    finally:
+        stop_jupyter(here)
 
 
 def test_resume_before_anything_was_done_says_how_to_begin(tmp_path: Path) -> None:
