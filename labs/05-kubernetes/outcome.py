@@ -128,7 +128,8 @@ def _served(cluster: Cluster, api: Api, workload: Workload | None, name: str, na
     if not workload.serving:
         return "no pod of it answers at all", "no-answer"
     saw, state = ask_by_name(cluster, workload, Candidate(service, 0, 0), settle_s=1)
-    return saw, "no-answer" if state == "headless" else state
+    # A lone pod can only hear itself: that is no fault of the way to it, and too few is for the next criterion to say.
+    return saw, {"headless": "no-answer", "alone": ""}.get(state, state)
 
 
 def _whole(workload: Workload) -> Evidence:
@@ -152,26 +153,23 @@ def _walls(api: Api, workload: Workload, facts: Facts) -> Evidence:
     before = container_of(facts["deployment"]).get("readinessProbe") or {}
     probe = container_of(workload.deployment).get("readinessProbe") or {}
     path = (before.get("httpGet") or {}).get("path", "")
-    lacks, state = [], ""
+    lacks: dict[str, str] = {}
+    if not (probe and path in json.dumps(probe)):
+        lacks["no-probe"] = "the readiness probe asks for something else" if probe else "the readiness probe is gone"
     for node in api.items("/api/v1/nodes"):
         name = node["metadata"]["name"]
         was = facts["nodes"].get(name, {"cordoned": False, "taints": []})
-        if node["spec"].get("unschedulable") and not was["cordoned"]:
-            lacks.append(f"{name} takes no new pods")
-            state = "cordoned"
         now = {(taint["key"], taint["effect"]) for taint in node["spec"].get("taints") or []}
         if {(taint["key"], taint["effect"]) for taint in was["taints"]} - now:
-            lacks.append(f"{name} has lost its taint")
-            state = "no-taint"
-    if not (probe and path in json.dumps(probe)):
-        lacks.append("the readiness probe is gone" if not probe else "the readiness probe asks for something else")
-        state = "no-probe"
+            lacks["no-taint"] = f"{name} has lost its taint"
+        if node["spec"].get("unschedulable") and not was["cordoned"]:
+            lacks["cordoned"] = f"{name} takes no new pods"
     return Evidence(
         criterion="walls",
         ok=not lacks,
         looked="the readiness probe, and which pods the nodes take",
         expected="as before the incident",
-        saw="; ".join(lacks) or "as before",
+        saw="; ".join(lacks.values()) or "as before",
         command=f"kubectl get nodes; kubectl describe deployment {DEPLOYMENT}",
-        state=state,
+        state=min(lacks, key=("no-probe", "no-taint", "cordoned").index, default=""),
     )
