@@ -74,4 +74,12 @@ QUESTIONS = (
         because="`free` reads what the kernel has, and there is only one kernel. The limit is a rule of the kernel's "
         "control groups about what these processes may take; it makes no smaller machine.",
     ),
+    prediction(
+        "start-again",
+        "It has ended by itself. What would a `docker start pinboard-live` do?",
+        choices=("it goes on serving", "it ends again, for the same reason", "it is refused: the container is broken"),
+        answer="it ends again, for the same reason",
+        because="A restart begins with the same image, the same limits and the same volume. If one of these is the "
+        "cause, it is still there. So look before you touch.",
+    ),
 )

@@ -20,7 +20,7 @@ from .stamp import served
 LAB = Lab(
     "02-containers",
     title="A container",
-    minutes=35,
+    minutes=45,
     memory_mib=500,
     disk_mib=400,
     needs_engine=True,

@@ -75,4 +75,12 @@ QUESTIONS = (
         because="Each of the three pods keeps a board of its own, your pin is on one of them, and each request goes to "
         "one by lot: about two of six find it. (With luck all six missed it; then read once more.)",
     ),
+    prediction(
+        "hanging-rollout",
+        "A rollout hangs. What do the users get at this moment?",
+        choices=("nothing: the old pods are gone", "now and then an error", "the old version, as before"),
+        answer="the old version, as before",
+        because="A Deployment takes old pods away only as new ones get ready. None got ready, so enough of the old ones "
+        "still stand behind the Service and answer.",
+    ),
 )

@@ -22,7 +22,7 @@ from .workloads import Workload, best_workload, loose_pinboards, why_not_ready
 LAB = Lab(
     "05-kubernetes",
     title="Kubernetes on kind",
-    minutes=40,
+    minutes=50,
     memory_mib=2000,
     disk_mib=4000,
     needs_engine=True,
