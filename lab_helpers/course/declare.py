@@ -96,6 +96,8 @@ class Lab:
     """Its steps make containers and images: `lab reset` removes those of the course."""
     clusters: tuple[str, ...] = ()
     """Names of the clusters that its steps make: `lab reset` removes them."""
+    shared: tuple[str, ...] = ()
+    """Folders below labs/ that several labs share: the learner gets a copy of each beside the notebook."""
     tasks: dict[str, Task] = field(default_factory=dict)
 
     def task(

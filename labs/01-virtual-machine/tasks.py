@@ -26,6 +26,7 @@ LAB = Lab(
     disk_mib=1000,
     guest=True,
     vms=("first-vm", "pinboard-vm"),
+    shared=("pinboard/pinboard",),
 )
 
 

@@ -23,6 +23,7 @@ LAB = Lab(
     disk_mib=400,
     needs_engine=True,
     containers=True,
+    shared=("pinboard/pinboard",),
 )
 
 RUN = f"docker run -d --name pinboard -p 127.0.0.1:{HOST_PORT}:{CONTAINER_PORT} {IMAGE}"

@@ -27,6 +27,7 @@ LAB = Lab(
     needs_cluster=True,
     containers=True,
     clusters=(CLUSTER,),
+    shared=("pinboard/pinboard",),
 )
 
 
