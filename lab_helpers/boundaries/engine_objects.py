@@ -5,7 +5,9 @@ is what appeared since the place began and
 
 - was made from an image of the course: image and container carry the course's label, which every image inherits from
   the one that it was built upon, and every container from the image that it runs; or
-- has a name that the course reserves: `pinboard`, or what begins with `pinboard-` (for Compose: as its project's name).
+- has a name that the course reserves: `pinboard`, or what begins with `pinboard-` (for Compose: as its project's name);
+
+unless it says that another place of this machine made it: the docker command of each place labels what it makes.
 
 Images in the namespace lab.local/ are caches of the course and stay. Never listed and never removed here are kind's
 nodes with their networks and volumes (boundaries.cluster does that), and containers to which the course's own builders
@@ -26,7 +28,7 @@ from pydantic import BaseModel, ConfigDict
 from lab_helpers.core.settings import Place
 from lab_helpers.core.store import locked, write_atomic
 from lab_helpers.core.waiting import wait_for
-from lab_helpers.tools.engine import LABEL, find_engine
+from lab_helpers.tools.engine import LABEL, PLACE_LABEL, find_engine
 from lab_helpers.tools.kind import CLUSTER_LABEL
 
 if TYPE_CHECKING:
@@ -240,7 +242,7 @@ def moment(text: str) -> float:
 
 @dataclass(frozen=True)
 class Sorted:
-    """Everything in the engine, by whose it is: ours, older than this place, the course's for all places, others'."""
+    """Everything in the engine, by whose it is: ours; older than this place, or of another one; others'."""
 
     ours: tuple[Thing, ...]
     older: tuple[Thing, ...]
@@ -252,13 +254,17 @@ def sort_out(place: Place, client: docker.DockerClient) -> Sorted:
     things = _things(client)
     known = _known(place, client, things)
     images = {thing.id: thing for thing in things if thing.sort == "image"}
+
+    def not_ours(thing: Thing) -> bool:
+        return known.holds(thing) or made_elsewhere(place, thing.labels)
+
     ours: list[Thing] = []
     older: list[Thing] = []
     others: list[Thing] = []
     for thing in things:
         if thing.sort == "image" or CLUSTER_LABEL in thing.labels:
             continue
-        if known.holds(thing):
+        if not_ours(thing):
             older.append(thing)
         elif thing.reserved or _from_the_course(thing, images):
             ours.append(thing)
@@ -268,21 +274,26 @@ def sort_out(place: Place, client: docker.DockerClient) -> Sorted:
     others = [thing for thing in others if not (thing.nameless and thing.id in with_ours)]  # they go together
     running = {thing.image for thing in things if thing.sort == "container" and thing not in ours}
     needed = _with_ancestors(
-        running | {i.id for i in images.values() if i.cached or known.holds(i) or LABEL not in i.labels}, images
+        running | {i.id for i in images.values() if i.cached or not_ours(i) or LABEL not in i.labels}, images
     )
     parents = {image.image for image in images.values()}
     for image in images.values():
-        tags = [Thing("tag", tag, (tag,), created=image.created) for tag in image.names]
+        tags = [Thing("tag", tag, (tag,), labels=image.labels, created=image.created) for tag in image.names]
         if image.id not in needed:
             ours.append(image)
             continue
-        older += [tag for tag in tags if known.holds(tag)]
-        ours += [tag for tag in tags if tag.reserved and not known.holds(tag)]
-        hidden = known.holds(image) or image.cached or LABEL in image.labels or (not tags and image.id in parents)
+        older += [tag for tag in tags if not_ours(tag)]
+        ours += [tag for tag in tags if tag.reserved and not not_ours(tag)]
+        hidden = not_ours(image) or image.cached or LABEL in image.labels or (not tags and image.id in parents)
         theirs = tuple(tag.id for tag in tags if not tag.reserved)
         if not hidden and (theirs or not tags):
             others.append(replace(image, names=theirs))
     return Sorted(tuple(ours), tuple(older), tuple(others))
+
+
+def made_elsewhere(place: Place, labels: Mapping[str, str]) -> bool:
+    """The docker command of another place made it."""
+    return labels.get(PLACE_LABEL, place.mark) != place.mark
 
 
 def _from_the_course(thing: Thing, images: Mapping[str, Thing]) -> bool:

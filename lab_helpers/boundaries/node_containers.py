@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from lab_helpers.boundaries.engine_objects import moment, read_baseline
+from lab_helpers.boundaries.engine_objects import made_elsewhere, moment, read_baseline
 from lab_helpers.core import journal
 from lab_helpers.core.errors import ToolError
 from lab_helpers.core.events import Progress, Tell
@@ -71,7 +71,8 @@ def nodes_of(cluster: str = "") -> list[NodeContainer]:
 
 
 def clusters_since(place: Place) -> tuple[list[str], list[str]]:
-    """The names of all clusters: those that were made since this place began, and those that are older.
+    """The names of all clusters: those that were made since this place began, and those that are older or of another
+    place.
 
     Without an engine there are none.
     """
@@ -86,7 +87,9 @@ def clusters_since(place: Place) -> tuple[list[str], list[str]]:
     with engine.client(timeout_s=20) as client:
         for node in nodes:
             with contextlib.suppress(docker.errors.NotFound):  # removed at this moment
-                if not baseline or moment(client.api.inspect_container(node.id)["Created"]) < baseline.began:
+                facts = client.api.inspect_container(node.id)
+                elsewhere = made_elsewhere(place, facts["Config"]["Labels"] or {})
+                if not baseline or elsewhere or moment(facts["Created"]) < baseline.began:
                     older.add(node.cluster)
     return sorted({node.cluster for node in nodes} - older), sorted(older)
 

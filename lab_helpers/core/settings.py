@@ -59,13 +59,17 @@ class Place:
         return self.state / "progress.jsonl"
 
     @property
+    def mark(self) -> str:
+        """A short word that no other place of this machine has: things that many places share carry it."""
+        return hashlib.sha256(str(self.state).encode()).hexdigest()[:10]
+
+    @property
     def sockets(self) -> Path:
         """A short folder for Unix sockets, whose paths may be 104 bytes at most; other users cannot enter it."""
-        digest = hashlib.sha256(str(self.state).encode()).hexdigest()[:10]
         base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
         if len(base) > 50:
             base = "/tmp"  # noqa: S108 - the folder below is ours alone: mode 0700, checked when it is made
-        return Path(base) / f"lab-{os.getuid()}-{digest}"
+        return Path(base) / f"lab-{os.getuid()}-{self.mark}"
 
     def env(self) -> dict[str, str]:
         """The environment in which the learner's commands run: `lab env` prints it, the notebooks' kernel has it."""

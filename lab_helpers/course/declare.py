@@ -110,6 +110,8 @@ class Lab:
     """Names of the clusters that its steps make: `lab reset` removes them."""
     questions: tuple[Prediction, ...] = ()
     """Its predictions and recall questions, in the order in which it asks them."""
+    shared: tuple[str, ...] = ()
+    """Folders below labs/ that several labs share: the learner gets a copy of each beside the notebook."""
     tasks: dict[str, Task] = field(default_factory=dict)
 
     def task(

@@ -66,7 +66,7 @@ def open_lab(place: Place, lab: Lab | str, tell: Tell = silent, *, world_for: Wo
     with _writing(work), locked(place.state / "opened" / f"{lab.name}.lock"):
         work.mkdir(parents=True, exist_ok=True)
         given = _Given.read(place, lab.name)
-        for name, file in _sources(source):
+        for name, file in _sources(place, lab):
             _give(name, file, work, given, tell)
         given.write()
     world_for(place, lab.name).begin(lab)
@@ -74,14 +74,28 @@ def open_lab(place: Place, lab: Lab | str, tell: Tell = silent, *, world_for: Wo
     return work / NOTEBOOK
 
 
-def _sources(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The files that a learner starts from: name in the work folder -> file. What is linked there is copied."""
+def _sources(place: Place, lab: Lab) -> Iterator[tuple[str, Path]]:
+    """The files that a learner starts from: name in the work folder -> file."""
+    folder = place.labs / lab.name
     yield NOTEBOOK, folder / NOTEBOOK
-    for here, folders, names in os.walk(folder / "files", followlinks=True):
+    yield from _tree(folder / "files")
+    for shared in lab.shared:
+        top = place.labs / shared
+        if not top.is_dir():
+            raise LabError(
+                f"The lab {lab.name} needs the folder {top}, which is not there.",
+                why="a part of the checkout is missing",
+                do="bring it back as it was (`git checkout`)",
+            )
+        yield from ((f"{top.name}/{name}", file) for name, file in _tree(top))
+
+
+def _tree(top: Path) -> Iterator[tuple[str, Path]]:
+    for here, folders, names in os.walk(top):
         folders[:] = sorted(name for name in folders if name != "__pycache__")
         for name in sorted(names):
             file = Path(here, name)
-            yield file.relative_to(folder / "files").as_posix(), file
+            yield file.relative_to(top).as_posix(), file
 
 
 def _give(name: str, source: Path, work: Path, given: _Given, tell: Tell) -> None:

@@ -71,13 +71,15 @@ def kubectl(place: Place) -> Finding:
 
 def registry(place: Place) -> Finding:
     """Whether images can be fetched; where they cannot, the course builds its own."""
-    from lab_helpers.images.registry import answering
+    from lab_helpers.images.registry import answering, mirror
 
     del place
-    names = [name for name in ("docker.io", "registry.k8s.io") if answering(name)]
+    names = [name for name in (mirror(), "docker.io", "registry.k8s.io") if name and answering(name)]
     saw = (
         f"answers: {', '.join(names)}" if names else "none answers, so images are built here from packages and modules"
     )
+    if (chosen := mirror()) and chosen not in names:
+        saw += f"; LAB_REGISTRY names {chosen}, which does not answer"
     return Finding(id="REGISTRY", level=Level.OK if names else Level.NOTE, title="Container registries", saw=saw)
 
 

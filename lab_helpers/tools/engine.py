@@ -24,6 +24,8 @@ PING_S = 3
 """How long an engine may take to answer, in seconds."""
 LABEL = "vm-to-kubernetes"
 """The label of all that the course itself makes in an engine; its value says what for."""
+PLACE_LABEL = f"{LABEL}.place"
+"""The label of what the docker command of one place makes; its value is the place's mark."""
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 
 

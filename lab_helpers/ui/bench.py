@@ -22,6 +22,7 @@ from lab_helpers.boundaries import snapshots
 from lab_helpers.core.errors import ExitCode, UsageError
 from lab_helpers.core.events import Progress, Tell
 from lab_helpers.core.ports import free_port
+from lab_helpers.core.processes import run
 from lab_helpers.core.settings import Place
 from lab_helpers.core.waiting import wait_for
 from lab_helpers.course.world import World
@@ -175,12 +176,54 @@ def _verdict(place: Place, tell: Tell) -> Measure:
     )
 
 
+def _cluster(place: Place, tell: Tell) -> Measure:
+    """A cluster of one node made by the course, against plain kind on the same image."""
+    from lab_helpers.boundaries.cluster import Cluster
+    from lab_helpers.boundaries.node_containers import remove_nodes
+    from lab_helpers.images.node_image import NODE, node_image
+    from lab_helpers.images.programs import kind_program
+    from lab_helpers.tools.engine import need_engine
+
+    program, environment = kind_program(place, tell), need_engine().environment
+    node_image(place, tell)
+    with _own_place(place) as world:
+        mine, other, config = "pinboard-bench", "pinboard-bench-plain", world.place.state / "plain-kubeconfig"
+        plain: list[str | Path] = [
+            program,
+            "create",
+            "cluster",
+            "--name",
+            other,
+            "--image",
+            NODE,
+            "--kubeconfig",
+            config,
+        ]
+
+        def pair() -> Pair:
+            made = _timed(lambda: Cluster.create(world.place, mine))
+            remove_nodes(world.place, mine)
+            plainly = _timed(lambda: run(plain, env=environment, timeout_s=300))
+            remove_nodes(world.place, other)
+            return made, plainly
+
+        times, others = _in_turn("cluster", 4, tell, pair)
+    return Measure(
+        name="cluster",
+        what="a cluster of one node",
+        against="plain kind create cluster",
+        times=times,
+        other_times=others,
+    )
+
+
 BENCHES: dict[str, Callable[[Place, Tell], Measure]] = {
     "import": _import,
     "help": _help,
     "verdict": _verdict,
     "restore": _restore,
     "first-boot": _first_boot,
+    "cluster": _cluster,
 }
 
 

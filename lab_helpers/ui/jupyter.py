@@ -66,18 +66,47 @@ def install_kernel(place: Place) -> Path:
     return folder
 
 
+SSH = """#!/bin/sh
+if [ -f {config} ]; then exec {program} -F {config} "$@"; fi
+exec {program} "$@"
+"""
+DOCKER = """#!/bin/sh
+# The real docker. What it makes here gets a label, by which the course tells this checkout's things from another's.
+left=$#
+seen=options
+while [ $left -gt 0 ]; do
+    word=$1
+    shift
+    set -- "$@" "$word"
+    left=$((left - 1))
+    case $seen:$word in
+        value:*) seen=options ;;
+        options:-c | options:--context | options:--config | options:-H | options:--host | options:-l | \
+            options:--log-level | options:--tlscacert | options:--tlscert | options:--tlskey) seen=value ;;
+        options:-*) ;;
+        options:run | options:create | options:build | container:run | container:create | image:build | \\
+            builder:build | buildx:build | volume:create | network:create) set -- "$@" --label {label} && seen=all ;;
+        options:container | options:image | options:builder | options:buildx | options:volume | options:network)
+            seen=$word ;;
+        *) seen=all ;;
+    esac
+done
+exec {program} "$@"
+"""
+
+
 def install_wrappers(place: Place) -> None:
-    """Put `ssh` and `scp` into place.bin: the real ones, told of the course's VMs once there are any."""
-    config = shlex.quote(str(place.state / "ssh_config"))
-    for name in ("ssh", "scp"):
+    """Put `ssh`, `scp` and `docker` into place.bin: the real ones, told of the course's VMs, and of this place."""
+    from lab_helpers.tools.engine import PLACE_LABEL
+
+    told = {"config": shlex.quote(str(place.state / "ssh_config")), "label": f"{PLACE_LABEL}={place.mark}"}
+    for name, text in (("ssh", SSH), ("scp", SSH), ("docker", DOCKER)):
         real = find_program(name)
         wrapper = place.bin / name
         if real is None:
             wrapper.unlink(missing_ok=True)  # "command not found" tells more than a wrapper around nothing
             continue
-        program = shlex.quote(str(real))
-        text = f'#!/bin/sh\nif [ -f {config} ]; then exec {program} -F {config} "$@"; fi\nexec {program} "$@"\n'
-        _write_if_new(wrapper, text, mode=0o755)
+        _write_if_new(wrapper, text.format(program=shlex.quote(str(real)), **told), mode=0o755)
 
 
 def _write_if_new(path: Path, text: str, *, mode: int = 0o644) -> None:

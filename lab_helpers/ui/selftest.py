@@ -1,13 +1,20 @@
-"""`lab test`: everything that proves this course, stage by stage, with one count at the end."""
+"""`lab test`: everything that proves this course, stage by stage, with one count at the end.
+
+The stages stand in two rows that run side by side: one uses the machine's container engine, whose contents are one for
+all, and the other does not. A stage is shown when it has ended.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +34,12 @@ class Stage:
     name: str
     argv: tuple[str, ...]
     counts: bool = False
+    env: Mapping[str, str] = field(default_factory=dict)
+    """What is added to the environment."""
+
+    @property
+    def file(self) -> str:
+        return self.name.replace(" ", "-")
 
     def command(self, junit: Path) -> list[str]:
         if not self.counts:
@@ -58,54 +71,121 @@ class Outcome:
     seconds: float
 
 
-def stages(*, full: bool) -> list[Stage]:
-    """What is run, in this order: what is quick and tells most comes first."""
+Row = tuple[Stage, ...]
+NO_ENGINE = {"DOCKER_HOST": "unix:///there/is/none"}
+"""Without it a test that cleans up would find what the other row has in the engine."""
+
+
+def rows(place: Place, *, full: bool) -> tuple[Row, Row]:
+    """What is run: the row without the engine and the row with it, each in its order."""
+    from lab_helpers.course.engine import all_labs
+
     tool = str(Path(sys.executable).parent) + "/"
     pytest = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
     lab = (sys.executable, "-m", "lab_helpers.cli")
-    chosen = [
+    labs = all_labs(place)
+
+    def tests(name: str, marks: str, env: Mapping[str, str] | None = None) -> Stage:
+        return Stage(name, (*pytest, "tests", "-m", marks), counts=True, env=env or {})
+
+    def prove(name: str, *, engine: bool) -> Stage:
+        names = (each.name for each in labs if each.needs_engine is engine)
+        # Two proofs of one place would wait for each other, so each has a place of its own.
+        env = {**({} if engine else NO_ENGINE), "LAB_STATE": str(place.state / "tests" / name.replace(" ", "-"))}
+        return Stage(name, (*lab, "prove", *names), counts=True, env=env)
+
+    without = [
+        tests("unit and contract", "not live and not browser and not full", NO_ENGINE),
+        Stage("pinboard", (*pytest, "labs/pinboard/tests"), counts=True),
+        tests("live", "live and not browser and not engine and not full", NO_ENGINE),
+        prove("prove", engine=False),
+    ]
+    within = [
         Stage("ruff check", (tool + "ruff", "check")),
         Stage("ruff format", (tool + "ruff", "format", "--check")),
         Stage("mypy", (sys.executable, "-m", "mypy")),
         Stage("imports", (tool + "lint-imports",)),
         Stage("notebooks are of today", (*lab, "build", "--check")),
-        Stage("unit and contract", (*pytest, "tests", "-m", "not live and not browser and not full"), counts=True),
-        Stage("pinboard", (*pytest, "labs/pinboard/tests"), counts=True),
-        Stage("live", (*pytest, "tests", "-m", "live and not browser and not full"), counts=True),
-        Stage("browser", (*pytest, "tests", "-m", "browser and not full"), counts=True),
+        tests("browser", "browser and not full"),
+        tests("engine", "live and engine and not browser and not full"),
+        prove("prove with the engine", engine=True),
     ]
     if full:
-        chosen.append(Stage("full", (*pytest, "tests", "-m", "full"), counts=True))
-    return [*chosen, Stage("prove", (*lab, "prove"), counts=True)]
+        without.append(tests("full", "full and not engine", NO_ENGINE))
+        within.append(tests("full with the engine", "full and engine"))
+    return tuple(without), tuple(within)
 
 
-def run_tests(place: Place, *, full: bool, screen: Screen, chosen: Iterable[Stage] | None = None) -> ExitCode:
+def run_tests(place: Place, *, full: bool, screen: Screen, chosen: Sequence[Row] | None = None) -> ExitCode:
     """Run every stage, also after one has failed. The last line says `N passed, N failed, N skipped`."""
-    reports = place.state / "tests"
-    reports.mkdir(parents=True, exist_ok=True)
-    outcomes = [_run(stage, place, reports, screen) for stage in (stages(full=full) if chosen is None else chosen)]
-    total = sum((outcome.count for outcome in outcomes), Count())
-    screen.show([Line(""), *(_line(outcome) for outcome in outcomes)])
-    screen.say(str(total))
-    return ExitCode.NOT_YET if total.failed else ExitCode.PASSED
+    (place.state / "tests").mkdir(parents=True, exist_ok=True)
+    return _Run(place, screen).all(rows(place, full=full) if chosen is None else chosen)
 
 
-def _run(stage: Stage, place: Place, reports: Path, screen: Screen) -> Outcome:
-    junit = reports / f"{stage.name.replace(' ', '-')}.xml"
-    junit.unlink(missing_ok=True)
-    command = stage.command(junit)
-    screen.show([Line(f"\n── {stage.name}: {pasteable(command)}", style="head")])
-    sys.stdout.flush()
-    began = time.monotonic()
-    code = subprocess.run(command, cwd=place.root, stdin=subprocess.DEVNULL, check=False).returncode
-    count = _count(junit) if stage.counts else Count()
-    if code == 0 and not stage.counts:
-        count = Count(passed=1)
-    elif code != 0 and count.failed == 0:
-        count += Count(failed=1)  # it broke down without naming a test, or found none
-    outcome = Outcome(stage, count, time.monotonic() - began)
-    screen.show([_line(outcome)])
-    return outcome
+class _Run:
+    """One run of the rows. What is written to the screen is written by one of them at a time."""
+
+    def __init__(self, place: Place, screen: Screen) -> None:
+        self._place, self._screen = place, screen
+        self._folder = place.state / "tests"
+        self._writing = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._over = False
+
+    def all(self, rows: Sequence[Row]) -> ExitCode:
+        with ThreadPoolExecutor(len(rows)) as pool:
+            try:
+                outcomes = [outcome for done in pool.map(self._row, rows) for outcome in done]
+            except BaseException:
+                self._stop()
+                raise
+        total = sum((outcome.count for outcome in outcomes), Count())
+        self._screen.show([Line(""), *(_line(outcome) for outcome in outcomes)])
+        self._screen.say(str(total))
+        return ExitCode.NOT_YET if total.failed else ExitCode.PASSED
+
+    def _stop(self) -> None:
+        """After Ctrl-C, which the stages have heard as well where there is a terminal."""
+        self._over = True
+        for process in list(self._running):
+            process.terminate()
+
+    def _row(self, stages: Row) -> list[Outcome]:
+        return [self._stage(stage) for stage in stages if not self._over]
+
+    def _stage(self, stage: Stage) -> Outcome:
+        junit, log = self._folder / f"{stage.file}.xml", self._folder / f"{stage.file}.log"
+        junit.unlink(missing_ok=True)
+        command = stage.command(junit)
+        began = time.monotonic()
+        code = self._run(command, log, stage.env)
+        count = _count(junit) if stage.counts else Count()
+        if code == 0 and not stage.counts:
+            count = Count(passed=1)
+        elif code != 0 and count.failed == 0:
+            count += Count(failed=1)  # it broke down without naming a test, or found none
+        outcome = Outcome(stage, count, time.monotonic() - began)
+        with self._writing:
+            self._screen.show([Line(f"\n── {stage.name}: {pasteable(command)}", style="head")])
+            self._screen.say(log.read_text(encoding="utf-8", errors="replace").rstrip())
+            self._screen.show([_line(outcome)])
+        return outcome
+
+    def _run(self, command: list[str], log: Path, env: Mapping[str, str]) -> int:
+        with log.open("wb") as sink:
+            process = subprocess.Popen(
+                command,
+                cwd=self._place.root,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **env},
+            )
+            self._running.add(process)
+            try:
+                return process.wait()
+            finally:
+                self._running.discard(process)
 
 
 def _line(outcome: Outcome) -> Line:

@@ -29,6 +29,7 @@ LAB = Lab(
     guest=True,
     vms=("first-vm", "pinboard-vm"),
     questions=QUESTIONS,
+    shared=("pinboard/pinboard",),
 )
 
 

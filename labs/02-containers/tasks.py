@@ -26,6 +26,7 @@ LAB = Lab(
     needs_engine=True,
     containers=True,
     questions=QUESTIONS,
+    shared=("pinboard/pinboard",),
 )
 
 RUN = f"docker run -d --name pinboard -p 127.0.0.1:{HOST_PORT}:{CONTAINER_PORT} {IMAGE}"

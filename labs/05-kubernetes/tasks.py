@@ -30,6 +30,7 @@ LAB = Lab(
     containers=True,
     clusters=(CLUSTER,),
     questions=QUESTIONS,
+    shared=("pinboard/pinboard",),
 )
 
 

@@ -31,7 +31,7 @@ from lab_helpers.tools import kind
 from lab_helpers.tools.engine import Engine, find_engine, need_engine
 from lab_helpers.tools.kubectl import read_kubeconfig
 
-pytestmark = [pytest.mark.live, pytest.mark.full]
+pytestmark = [pytest.mark.live, pytest.mark.engine, pytest.mark.full]
 
 NAME = "pinboard-test"
 CREATE = f"""

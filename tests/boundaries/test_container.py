@@ -27,13 +27,14 @@ from lab_helpers.boundaries.container import (
     images,
 )
 from lab_helpers.boundaries.engine_objects import moment, read_baseline, record_baseline
+from lab_helpers.boundaries.node_containers import clusters_since
 from lab_helpers.core import host
 from lab_helpers.core.errors import MachineError
 from lab_helpers.core.settings import CHECKOUT, Place
 from lab_helpers.core.waiting import wait_for
 from lab_helpers.images.base_image import BASE
 from lab_helpers.tools import dockerd
-from lab_helpers.tools.engine import LABEL, Engine, find_engine
+from lab_helpers.tools.engine import LABEL, PLACE_LABEL, Engine, find_engine
 from lab_helpers.tools.kind import CLUSTER_LABEL
 from tests.fakes.own_engine import own_daemon
 
@@ -238,6 +239,7 @@ def everything(client: docker.DockerClient) -> set[str]:
 
 
 @pytest.mark.live
+@pytest.mark.engine
 def test_what_other_people_have_is_never_touched(here: Place, client: docker.DockerClient, start: Start) -> None:
     # Before the place began, with names like ours, and upon our image.
     elsewhere(client, "theirs:1")
@@ -302,6 +304,7 @@ def test_what_other_people_have_is_never_touched(here: Place, client: docker.Doc
 
 
 @pytest.mark.live
+@pytest.mark.engine
 def test_a_place_that_began_before_there_was_an_engine_owns_what_came_later(
     here: Place, client: docker.DockerClient, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,6 +324,7 @@ def test_a_place_that_began_before_there_was_an_engine_owns_what_came_later(
 
 
 @pytest.mark.live
+@pytest.mark.engine
 def test_a_place_that_looks_for_the_first_time_owns_nothing(here: Place, start: Start) -> None:
     start("pinboard-old")
     assert containers(here) == []
@@ -332,6 +336,36 @@ def test_a_place_that_looks_for_the_first_time_owns_nothing(here: Place, start: 
 
 
 @pytest.mark.live
+@pytest.mark.engine
+def test_what_another_place_makes_at_the_same_time_is_its_own(
+    here: Place, client: docker.DockerClient, start: Start
+) -> None:
+    """As the docker commands of both places label it."""
+    other = replace(here, state=here.state.with_name("other"))
+    for place in (here, other):
+        record_baseline(place)
+    for place, name in ((here, "mine"), (other, "yours")):
+        label = {PLACE_LABEL: place.mark}
+        client.networks.create(f"pinboard-{name}", labels=label)
+        client.volumes.create(f"pinboard-{name}", labels=label)
+        built(client, f"pinboard:{name}", f"RUN touch /{name}", f"LABEL {PLACE_LABEL}={place.mark}")
+        start(f"pinboard-{name}", f"pinboard:{name}", labels=label)
+        start(f"pinboard-{name}-off", f"pinboard:{name}", labels=label).kill()
+        start(f"a-node-{name}", labels={**label, CLUSTER_LABEL: f"pinboard-{name}"})
+    start("pinboard-of-nobody")
+    theirs = [what for what in engine_objects.leftovers(other) if "nobody" not in what]
+    assert len(theirs) == len(engine_objects.leftovers(here)) - 1 >= 5
+    assert clusters_since(here) == (["pinboard-mine"], ["pinboard-yours"])
+    assert clusters_since(other) == (["pinboard-yours"], ["pinboard-mine"])
+    assert "the container pinboard-yours" in engine_objects.taken(here)
+    assert not [what for what in engine_objects.remove_all(here) if "yours" in what]
+    assert engine_objects.leftovers(here) == []
+    assert sorted(engine_objects.leftovers(other)) == sorted(theirs)
+    assert client.containers.get("pinboard-yours").status == "running"
+
+
+@pytest.mark.live
+@pytest.mark.engine
 def test_what_somebody_else_uses_stays_and_is_told(here: Place, client: docker.DockerClient, start: Start) -> None:
     elsewhere(client, "theirs:1")
     record_baseline(here)
@@ -345,6 +379,7 @@ def test_what_somebody_else_uses_stays_and_is_told(here: Place, client: docker.D
 
 
 @pytest.mark.live
+@pytest.mark.engine
 def test_two_that_clean_at_the_same_time_do_not_trip_over_each_other(
     here: Place, client: docker.DockerClient, start: Start
 ) -> None:
@@ -376,6 +411,7 @@ def the(place: Place, name: str) -> Container:
 
 
 @pytest.mark.live
+@pytest.mark.engine
 def test_what_a_container_tells_of_itself(here: Place, client: docker.DockerClient, start: Start) -> None:
     record_baseline(here)
     built(client, "pinboard:1", "RUN touch /x")
@@ -412,6 +448,7 @@ def test_what_a_container_tells_of_itself(here: Place, client: docker.DockerClie
 
 
 @pytest.mark.live
+@pytest.mark.engine
 def test_a_container_that_vanishes_or_does_not_run_is_no_error(
     here: Place, client: docker.DockerClient, start: Start
 ) -> None:
@@ -432,6 +469,7 @@ def test_a_container_that_vanishes_or_does_not_run_is_no_error(
 
 
 @pytest.mark.live
+@pytest.mark.engine
 def test_without_the_base_image_the_advice_is_to_prepare(engine: Engine, client: docker.DockerClient) -> None:
     client.images.get(BASE).tag("kept-by-this-test")
     client.images.remove(BASE)

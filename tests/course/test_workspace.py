@@ -27,9 +27,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     (files / "conf" / "app.ini").write_text("port = 1\n")
     (files / "run.sh").write_text("#!/bin/sh\n")
     (files / "run.sh").chmod(0o755)
-    (made.labs / "shared").mkdir()
-    (made.labs / "shared" / "service.py").write_text("pass\n")
-    (files / "service").symlink_to("../../shared")
+    (made.labs / "pinboard" / "service").mkdir(parents=True)
+    (made.labs / "pinboard" / "service" / "service.py").write_text("pass\n")
+    tasks = made.labs / "01-toy" / "tasks.py"
+    tasks.write_text(tasks.read_text() + '\nLAB.shared = ("pinboard/service",)\n')
     build(made, rules=RULES)
     return made
 
@@ -53,8 +54,7 @@ def test_opening_copies_the_notebook_and_the_files(place: Place) -> None:
     assert notebook.read_bytes() == (place.labs / "01-toy" / "lab.ipynb").read_bytes()
     assert (work / "conf" / "app.ini").read_text() == "port = 1\n"
     assert (work / "run.sh").stat().st_mode & 0o777 == 0o755
-    assert (work / "service" / "service.py").read_text() == "pass\n", "what is linked in the course is copied"
-    assert not (work / "service").is_symlink()
+    assert (work / "service" / "service.py").read_text() == "pass\n", "what the labs share is copied"
     assert not (work / "solution.ipynb").exists()
     assert told == []
     assert progress.read(place).lab("01-toy").opened_at is not None

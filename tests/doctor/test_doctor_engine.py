@@ -243,6 +243,7 @@ def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Place, Daemon]]:
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_a_stopped_engine_blocks_and_the_doctor_cures_it(own: tuple[Place, Daemon]) -> None:
     """As a learner sees it: the advice of the finding, followed, in a process of its own."""
@@ -262,6 +263,7 @@ def test_a_stopped_engine_blocks_and_the_doctor_cures_it(own: tuple[Place, Daemo
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_setups_cure_leaves_an_engine_that_starts_privileged_containers(own: tuple[Place, Daemon]) -> None:
     place, daemon = own
@@ -286,6 +288,7 @@ def test_setups_cure_leaves_an_engine_that_starts_privileged_containers(own: tup
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_uninstall_ends_it_unless_somebody_uses_it(own: tuple[Place, Daemon]) -> None:
     place, daemon = own
@@ -307,6 +310,7 @@ def test_uninstall_ends_it_unless_somebody_uses_it(own: tuple[Place, Daemon]) ->
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_the_examination_asks_the_engine_once_and_leaves_nothing(own: tuple[Place, Daemon]) -> None:
     place, daemon = own

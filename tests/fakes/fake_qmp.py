@@ -29,7 +29,7 @@ class FakeQmp:
     def close(self) -> None:
         for server in self.servers:
             server.close()
-        for client in self.clients:
+        for client in list(self.clients):  # each of them leaves the list by its own thread
             with contextlib.suppress(OSError):
                 client.shutdown(socket.SHUT_RDWR)
 
@@ -87,8 +87,9 @@ class FakeQmp:
             self._send(client, {"error": error, **tag})
         event = {"cont": "RESUME", "stop": "STOP", "quit": "SHUTDOWN"}.get(command)
         if event:
-            for other in self.clients:
-                self._send(other, {"timestamp": {"seconds": 0, "microseconds": 0}, "event": event, "data": {}})
+            for other in list(self.clients):
+                with contextlib.suppress(OSError):  # it has just left
+                    self._send(other, {"timestamp": {"seconds": 0, "microseconds": 0}, "event": event, "data": {}})
         if command == "quit":
             self.close()
 

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 
 from lab_helpers.core.errors import LabError
 from lab_helpers.core.processes import run
+from lab_helpers.core.settings import offline, place
 from lab_helpers.core.waiting import wait_for
 from lab_helpers.tools.engine import Engine, answers
 
@@ -83,12 +85,31 @@ class Registry:
         return self.log.read_text()
 
 
+def _registry_program() -> Path:
+    """The program docker-registry: installed, else out of Debian's package, which is unpacked and not installed.
+
+    Installed, it would be started as a service that the whole network can reach.
+    """
+    if found := shutil.which("docker-registry"):
+        return Path(found)
+    kept = place().home / "tools" / "tests-docker-registry"
+    if not kept.is_dir():
+        if not shutil.which("apt-get") or offline():
+            pytest.skip("no docker-registry here, and no Debian to get its package from")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".docker-registry-") as folder:
+            run(["apt-get", "download", "docker-registry"], cwd=Path(folder), timeout_s=120)
+            [package] = Path(folder).glob("*.deb")
+            run(["dpkg-deb", "--extract", package, Path(folder, "tree")])
+            with contextlib.suppress(OSError):  # another run was faster
+                Path(folder, "tree").rename(kept)
+    return kept / "usr" / "bin" / "docker-registry"
+
+
 @contextlib.contextmanager
 def own_registry(folder: Path) -> Iterator[Registry]:
     """A real registry, empty."""
-    program = shutil.which("docker-registry")
-    if program is None:
-        pytest.skip("docker-registry is not installed")
+    program = _registry_program()
     folder.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as chosen:
         address = f"127.0.0.1:{chosen.getsockname()[1]}"
@@ -104,7 +125,7 @@ def own_registry(folder: Path) -> Iterator[Registry]:
         except httpx.HTTPError as error:
             raise LabError(str(error)) from None
 
-    with running([program, "serve", str(settings)], log):
+    with running([str(program), "serve", str(settings)], log):
         wait_for(up, "the registry", timeout_s=20, log=log.read_text)
         yield Registry(address, log)
 

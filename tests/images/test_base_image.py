@@ -151,6 +151,7 @@ def test_trimming_needs_to_be_told_where() -> None:
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_out_of_the_cache_it_needs_no_network(
     empty: Place, cached: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
@@ -169,6 +170,7 @@ def test_out_of_the_cache_it_needs_no_network(
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_offline_without_it_says_so(empty: Place, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_OFFLINE", "1")
@@ -179,6 +181,7 @@ def test_offline_without_it_says_so(empty: Place, engine: Engine, monkeypatch: p
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 @pytest.mark.usefixtures("no_registry")
 def test_a_machine_that_can_neither_get_nor_build_it_says_so(
@@ -192,6 +195,7 @@ def test_a_machine_that_can_neither_get_nor_build_it_says_so(
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_an_image_of_another_recipe_is_none_of_ours(empty: Place, cached: Path, engine: Engine) -> None:
     del cached
@@ -222,6 +226,7 @@ def stand_in(engine: Engine, mirror: Registry, tar: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_where_a_registry_answers_it_is_made_from_its_debian(
     empty: Place, cached: Path, engine: Engine, mirror: Registry, monkeypatch: pytest.MonkeyPatch
@@ -241,6 +246,7 @@ def test_where_a_registry_answers_it_is_made_from_its_debian(
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 @pytest.mark.full
 def test_apt_installs_what_the_registrys_debian_lacks(
@@ -259,6 +265,7 @@ def test_apt_installs_what_the_registrys_debian_lacks(
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_a_registry_without_debian_is_told_and_it_is_built_here(
     empty: Place, cached: Path, engine: Engine, mirror: Registry, recipe: Path, monkeypatch: pytest.MonkeyPatch
@@ -279,6 +286,7 @@ def test_a_registry_without_debian_is_told_and_it_is_built_here(
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_a_build_that_fails_in_the_engine_is_told_and_leaves_nothing(
     empty: Place, engine: Engine, mirror: Registry, monkeypatch: pytest.MonkeyPatch
@@ -320,6 +328,7 @@ tar -cf "$LAB_OUT.part" runs && mv "$LAB_OUT.part" "$LAB_OUT"
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_after_kill_9_the_build_goes_on_and_the_next_caller_waits_for_it(
     empty: Place, engine: Engine, recipe: Path
@@ -345,6 +354,7 @@ def test_after_kill_9_the_build_goes_on_and_the_next_caller_waits_for_it(
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_ctrl_c_ends_the_build_and_the_next_one_starts_clean(empty: Place, engine: Engine, recipe: Path) -> None:
     (recipe / "build.sh").write_text(SLOW)
@@ -364,6 +374,7 @@ def test_ctrl_c_ends_the_build_and_the_next_one_starts_clean(empty: Place, engin
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 @pytest.mark.usefixtures("no_registry")
 def test_a_build_that_fails_says_why_and_leaves_no_tar(empty: Place, engine: Engine, recipe: Path) -> None:
@@ -376,6 +387,7 @@ def test_a_build_that_fails_says_why_and_leaves_no_tar(empty: Place, engine: Eng
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 @pytest.mark.full
 def test_when_all_of_a_real_build_is_killed_the_next_one_leaves_nothing_of_it(
@@ -423,6 +435,7 @@ print(module.base_image(replace(place(), home=Path(sys.argv[1]))).way)
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_build_in_the_engine_ends_with_us(

@@ -22,7 +22,7 @@ from lab_helpers.images.toolchain import caches, find_go, go_environment
 from lab_helpers.tools.qemu import host_arch
 from tests.images.kind_cluster import MadeCluster, made_cluster
 
-pytestmark = [pytest.mark.live, pytest.mark.full]
+pytestmark = [pytest.mark.live, pytest.mark.engine, pytest.mark.full]
 
 SUBJECTS = "Services|Networking|Probing container|Deployment|ReplicaSet|Secrets|ConfigMap"
 FOCUS = rf"\[sig-(network|node|apps|storage)\] ({SUBJECTS}) .*\[Conformance\]"

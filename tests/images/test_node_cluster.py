@@ -12,7 +12,7 @@ from lab_helpers.core.waiting import wait_for
 from lab_helpers.images.base_image import BASE
 from tests.images.kind_cluster import MadeCluster, made_cluster
 
-pytestmark = [pytest.mark.live, pytest.mark.full]
+pytestmark = [pytest.mark.live, pytest.mark.engine, pytest.mark.full]
 
 NODES = 3
 PODS = f"""

@@ -172,6 +172,7 @@ def ours(engine: Engine) -> tuple[list[str], list[str]]:
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_where_a_registry_answers_it_is_made_from_kindest_node(empty: Place, engine: Engine, mirror: Mirror) -> None:
     told: list[Event] = []
@@ -196,6 +197,7 @@ def test_where_a_registry_answers_it_is_made_from_kindest_node(empty: Place, eng
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_an_image_of_another_recipe_is_replaced_and_leaves_nothing(
     empty: Place, engine: Engine, mirror: Mirror, recipe: Path
@@ -226,6 +228,7 @@ print(module.node_image(replace(place(), home=Path(sys.argv[1]))).key)
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_after_kill_9_the_next_one_clears_up_and_makes_it(
     empty: Place, engine: Engine, mirror: Mirror, recipe: Path
@@ -253,6 +256,7 @@ def test_after_kill_9_the_next_one_clears_up_and_makes_it(
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_ctrl_c_leaves_nothing(empty: Place, engine: Engine, mirror: Mirror, recipe: Path) -> None:
     (recipe / "adapt.sh").write_text("sleep 1000\n")
@@ -271,6 +275,7 @@ def test_ctrl_c_leaves_nothing(empty: Place, engine: Engine, mirror: Mirror, rec
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_offline_without_it_says_so(empty: Place, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_OFFLINE", "1")
@@ -281,6 +286,7 @@ def test_offline_without_it_says_so(empty: Place, engine: Engine, monkeypatch: p
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_a_machine_that_can_neither_get_nor_build_it_says_so(
     empty: Place, engine: Engine, monkeypatch: pytest.MonkeyPatch
@@ -297,6 +303,7 @@ def test_a_machine_that_can_neither_get_nor_build_it_says_so(
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 @pytest.mark.full
 def test_it_is_built_out_of_the_cache_without_the_network(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -258,7 +258,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 
 
 @pytest.mark.live
-@pytest.mark.full
+@pytest.mark.engine
 def test_an_image_comes_from_the_mirror_by_its_digest(
     engine: Engine, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,7 +284,7 @@ def test_an_image_comes_from_the_mirror_by_its_digest(
 
 
 @pytest.mark.live
-@pytest.mark.full
+@pytest.mark.engine
 def test_a_registry_without_the_image_is_told(
     engine: Engine, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,7 +301,7 @@ def test_a_registry_without_the_image_is_told(
 
 
 @pytest.mark.live
-@pytest.mark.full
+@pytest.mark.engine
 def test_the_engine_asks_a_registry_by_itself(engine: Engine, registry: Registry) -> None:
     name = f"{registry.address}/library/debian:trixie-slim"
     small_image(engine, name, "two")
@@ -312,7 +312,7 @@ def test_the_engine_asks_a_registry_by_itself(engine: Engine, registry: Registry
 
 
 @pytest.mark.live
-@pytest.mark.full
+@pytest.mark.engine
 def test_what_the_engine_refuses_is_an_error_that_says_why(engine: Engine) -> None:
     with engine.client() as client, pytest.raises(ToolError) as refused:
         list(engine_says(client, "/build", command="docker build -", silence_s=60, params={}, body=b"no tar"))
@@ -338,7 +338,7 @@ except KeyboardInterrupt as error:
 
 
 @pytest.mark.live
-@pytest.mark.full
+@pytest.mark.engine
 def test_ctrl_c_ends_a_pull(engine: Engine) -> None:
     """The registry sends a layer for minutes; after Ctrl-C the engine does not take it any more."""
     gone, ended = threading.Event(), threading.Event()

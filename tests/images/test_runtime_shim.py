@@ -24,7 +24,7 @@ from lab_helpers.tools.engine import Engine
 from lab_helpers.tools.engine_probe import probe
 from tests.fakes.own_engine import own_daemon
 
-pytestmark = [pytest.mark.live, pytest.mark.full]
+pytestmark = [pytest.mark.live, pytest.mark.engine, pytest.mark.full]
 
 ALL = [f"CAP_{name}" for name in dockerd._CAPABILITIES.split()]
 UNKNOWN = "CAP_OF_TOMORROW"

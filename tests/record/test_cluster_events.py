@@ -96,6 +96,7 @@ def seen(place: Place, kind: str, **facts: str) -> bool:
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_it_tells_what_happens_rests_and_ends_with_the_cluster(followed: tuple[Place, Cluster]) -> None:
     place, cluster = followed

@@ -20,7 +20,7 @@ from lab_helpers.tools.engine import Engine, find_engine
 from lab_helpers.tools.engine_probe import _image
 from tests.fakes.own_engine import own_daemon
 
-pytestmark = [pytest.mark.live, pytest.mark.full]
+pytestmark = [pytest.mark.live, pytest.mark.engine]
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ def test_a_socket_that_is_not_ours_to_open(home: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.live
-@pytest.mark.full
+@pytest.mark.engine
 @pytest.mark.parametrize("chosen", ["file", "variable", "host", "nothing"])
 def test_the_docker_command_means_the_same(home: Path, monkeypatch: pytest.MonkeyPatch, chosen: str) -> None:
     docker = shutil.which("docker")

@@ -25,7 +25,7 @@ def short() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.live)])
+@pytest.fixture(params=["fake", pytest.param("real", marks=[pytest.mark.live, pytest.mark.engine])])
 def engine(request: pytest.FixtureRequest, short: Path) -> Iterator[Engine]:
     if request.param == "fake":
         fake = FakeEngine(short / "sock")

@@ -39,7 +39,7 @@ def kill(daemon: Daemon) -> None:
 
 
 @pytest.mark.live
-@pytest.mark.full
+@pytest.mark.engine
 def test_it_is_started_once_found_again_and_ended(own: tuple[Place, Daemon], monkeypatch: pytest.MonkeyPatch) -> None:
     place, daemon = own
     monkeypatch.setenv("LAB_STATE", str(place.state))
@@ -65,7 +65,7 @@ def test_it_is_started_once_found_again_and_ended(own: tuple[Place, Daemon], mon
 
 
 @pytest.mark.live
-@pytest.mark.full
+@pytest.mark.engine
 def test_what_a_killed_one_left_is_no_obstacle(own: tuple[Place, Daemon]) -> None:
     place, daemon = own
     dockerd.start(place, daemon)
@@ -80,7 +80,7 @@ def test_what_a_killed_one_left_is_no_obstacle(own: tuple[Place, Daemon]) -> Non
 
 
 @pytest.mark.live
-@pytest.mark.full
+@pytest.mark.engine
 def test_one_that_cannot_start_says_why_and_soon(own: tuple[Place, Daemon]) -> None:
     place, daemon = own
     daemon.config.write_text('{"no-such-setting": 1}')
@@ -92,7 +92,7 @@ def test_one_that_cannot_start_says_why_and_soon(own: tuple[Place, Daemon]) -> N
 
 
 @pytest.mark.live
-@pytest.mark.full
+@pytest.mark.engine
 def test_it_takes_on_a_runtime_and_gives_it_back(own: tuple[Place, Daemon], tmp_path: Path) -> None:
     place, daemon = own
     dockerd.start(place, daemon)

@@ -116,3 +116,40 @@ def test_the_wrappers_find_the_real_program_and_the_course_s_hosts(
     monkeypatch.setenv("PATH", str(place.bin))
     install_wrappers(place)
     assert list(place.bin.iterdir()) == [], "no wrapper around nothing"
+
+
+LABEL = "<label>"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", LABEL, "--rm", "-e", "A=a b", "image", "run", "create"],
+        ["-H", "run", "--context=run", "-l", "debug", "run", LABEL, "image"],
+        ["build", LABEL, "-t", "pinboard:1", "."],
+        ["container", "create", LABEL, "image"],
+        ["buildx", "build", LABEL, "."],
+        ["volume", "create", LABEL, "data"],
+        ["ps", "-a", "--filter", "run"],
+        ["exec", "box", "run"],
+        ["buildx", "create", "--name", "run"],
+        ["service", "create", "run"],
+        ["--version"],
+        [],
+    ],
+    ids=" ".join,
+)
+def test_what_docker_makes_here_is_labelled_and_nothing_else_is_changed(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    tools = tmp_path / "real tools"
+    tools.mkdir()
+    (tools / "docker").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tools / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{place.bin}{os.pathsep}{tools}{os.pathsep}{os.environ['PATH']}")
+    install_wrappers(place)
+    typed = [word for word in words if word != LABEL]
+    label = ["--label", f"vm-to-kubernetes.place={place.mark}"]
+    meant = [part for word in words for part in (label if word == LABEL else [word])]
+    said = subprocess.run(["docker", *typed], capture_output=True, text=True, check=True).stdout
+    assert said == "".join(f"{word}\n" for word in meant) or (not meant and said == "\n")

@@ -11,7 +11,8 @@ import pytest
 from lab_helpers.core.errors import ExitCode
 from lab_helpers.core.settings import Place
 from lab_helpers.core.settings import place as real_place
-from lab_helpers.ui.selftest import Stage, run_tests, stages
+from lab_helpers.course.engine import lab_names
+from lab_helpers.ui.selftest import Stage, rows, run_tests
 from lab_helpers.ui.terminal import Screen
 
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir=.", "-c", "/dev/null")
@@ -24,7 +25,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 
 def run(place: Place, *chosen: Stage) -> ExitCode:
-    return run_tests(place, full=False, screen=Screen(), chosen=chosen)
+    return run_tests(place, full=False, screen=Screen(), chosen=[chosen])
 
 
 def quick(name: str, code: str) -> Stage:
@@ -78,9 +79,32 @@ def test_yesterdays_report_does_not_count(place: Place, capfd: pytest.CaptureFix
     assert capfd.readouterr().out.splitlines()[-1] == "0 passed, 1 failed, 0 skipped"
 
 
-def test_what_is_run(place: Place) -> None:
-    names = [stage.name for stage in stages(full=False)]
-    assert {"ruff check", "mypy", "imports", "pinboard", "live", "browser", "prove"} < set(names)
-    assert "full" not in names
-    assert [stage.name for stage in stages(full=True) if stage.name not in names] == ["full"]
-    assert names[-1] == "prove"
+def test_two_rows_run_side_by_side_and_what_they_say_does_not_mix(
+    place: Place, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Each waits for the other's file: one after the other they would wait for ever."""
+    wait = "import pathlib, time\npathlib.Path('{}').touch()\nwhile not pathlib.Path('{}').exists(): time.sleep(.01)\n"
+    speak = "print('{0}', flush=True); time.sleep(.05); print('{0}')"
+    here = [
+        [quick(name, wait.format(name, other) + speak.format(name))] for name, other in (("one", "two"), ("two", "one"))
+    ]
+    assert run_tests(place, full=False, screen=Screen(), chosen=[tuple(row) for row in here]) is ExitCode.PASSED
+    said = capfd.readouterr().out
+    assert "one\none\n" in said
+    assert "two\ntwo\n" in said
+    assert said.splitlines()[-1] == "2 passed, 0 failed, 0 skipped"
+
+
+def test_what_is_run() -> None:
+    without, within = rows(real_place(), full=False)
+    names = [stage.name for stage in (*without, *within)]
+    assert {"ruff check", "mypy", "imports", "pinboard", "live", "browser", "engine"} < set(names)
+    assert [row[-1].name for row in (without, within)] == ["prove", "prove with the engine"]
+    assert not [name for name in names if name.startswith("full")]
+    more = [stage.name for row in rows(real_place(), full=True) for stage in row if stage.name not in names]
+    assert more == ["full", "full with the engine"]
+
+
+def test_every_lab_is_proven_once() -> None:
+    proven = [word for row in rows(real_place(), full=False) for word in row[-1].argv if word[:1].isdigit()]
+    assert sorted(proven) == lab_names(real_place())

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pinboard import __version__
 from pinboard.problem import SettingError
 
+DEFAULT_PORT = 8000
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -22,7 +24,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     return Settings(
         database_url=_value(environment, "DATABASE_URL", "sqlite:///pinboard.db"),
         host=_value(environment, "PINBOARD_HOST", "127.0.0.1"),
-        port=_port(_value(environment, "PINBOARD_PORT", "8000")),
+        port=_port(_value(environment, "PINBOARD_PORT", str(DEFAULT_PORT))),
         version=_value(environment, "PINBOARD_VERSION", __version__),
     )
 
@@ -37,6 +39,10 @@ def _value(environment: Mapping[str, str], name: str, default: str) -> str:
 
 
 def _port(value: str) -> int:
+    # For a Service that is called pinboard, Kubernetes gives every pod beside it PINBOARD_PORT=tcp://ADDRESS:PORT (a
+    # "service link"). That is where the Service is, and says nothing about where to listen.
+    if value.startswith("tcp://"):
+        return DEFAULT_PORT
     # Port 0 is legitimate: the system chooses a free one, and the first line of the log says which.
     if value.isascii() and value.isdigit() and len(value) <= 5 and int(value) <= 65535:
         return int(value)

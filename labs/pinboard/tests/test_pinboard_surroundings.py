@@ -40,6 +40,15 @@ def test_a_bad_setting_is_one_clear_line(tmp_path: Path, name: str, value: str) 
     assert "hidden" not in message
 
 
+def test_a_service_link_of_kubernetes_is_no_setting() -> None:
+    """It would be in every pod beside a Service that is called pinboard."""
+    code = (
+        "from pinboard.settings import read_settings as read; print(read({'PINBOARD_PORT': 'tcp://10.96.0.7:80'}).port)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], env=service_environment(), capture_output=True, check=True)
+    assert said.stdout.strip() == b"8000"
+
+
 def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
