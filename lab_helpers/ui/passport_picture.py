@@ -142,7 +142,7 @@ def _summary(page: Passport) -> tuple[str, str]:
         return count, ""
     carried = sum(stamp.carried for stamp in stamped)
     kernels = len(page.kernels)
-    by = f"by {kernels} kernel{'' if kernels == 1 else 's'}" + (": one colour and letter each" if kernels > 1 else "")
+    by = f"by {kernels} kernel{'' if kernels == 1 else 's'}" + (": a letter each" if kernels > 1 else "")
     return f"{count}, {by}", f"your pin was on {carried} of {len(stamped)} boards"
 
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from lab_helpers.course.world import World
 
 CHOICES_STYLE = """<style>
-.lab-ask { margin: .2em 0; font: var(--jp-content-font-size1)/1.5 var(--jp-content-font-family);
-  color: var(--jp-content-font-color1); max-width: 52rem; overflow-wrap: anywhere; }
+.lab-ask { margin: .9em 0 .2em; font: var(--jp-content-font-size1)/1.5 var(--jp-content-font-family);
+  color: var(--jp-content-font-color1); font-weight: 600; max-width: 52rem; overflow-wrap: anywhere; }
 .lab-ask.unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
   white-space: nowrap; }
 .lab-choices { width: auto; max-width: 52rem; }
@@ -32,7 +32,7 @@ CHOICES_STYLE = """<style>
 .lab-choices .widget-radio-box label { display: grid; grid-template-columns: 1.4em minmax(0, 1fr); align-items: start;
   height: auto; min-height: 24px; width: auto; line-height: 1.5; white-space: normal; overflow-wrap: anywhere;
   color: var(--jp-content-font-color1); font: var(--jp-content-font-size1)/1.5 var(--jp-content-font-family); }
-.lab-choices .widget-radio-box label input { grid-column: 1; grid-row: 1; margin: .3em .3em 0 0; }
+.lab-choices .widget-radio-box label input { grid-column: 1; grid-row: 1; margin: 1px .5em 0 0; }
 </style>"""
 """A long choice goes on in a second line; ipywidgets would cut it."""
 

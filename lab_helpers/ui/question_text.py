@@ -98,7 +98,7 @@ def after_rows(question: Answered) -> list[tuple[str, str]]:
         ("after", question.after or "not answered"),
         ("it is", question.answer),
         ("why", question.because or ""),
-        ("many believe", f"“{question.trap.choice}” {question.trap.because}"),
+        ("many believe", f"“{question.trap.choice}”. {question.trap.because}"),
     ]
     return [(label, value) for label, value in rows if value]
 

@@ -80,7 +80,7 @@ QUESTIONS = (
         "A rollout hangs. What do the users get at this moment?",
         choices=("nothing: the old pods are gone", "now and then an error", "the old version, as before"),
         answer="the old version, as before",
-        because="A Deployment takes old pods away only as new ones get ready. None got ready, so enough of the old ones "
-        "still stand behind the Service and answer.",
+        because="A Deployment takes old pods away only as new ones get ready. None got ready, so enough of the old "
+        "ones still stand behind the Service and answer.",
     ),
 )
