@@ -63,7 +63,7 @@ def _checked(page: Any, url: str) -> Any:
     """Open the lab, run its check; returns the button that asks again."""
     page.set_default_timeout(90_000)
     page.goto(url)
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for()
+    page.get_by_text("From VM to Kubernetes | Idle").wait_for()
     cell = page.locator(".jp-CodeCell").filter(has_text=f'check("{TASK}")').first
     cell.locator(".cm-content").click()
     page.keyboard.press("Shift+Enter")

@@ -64,8 +64,8 @@ def place(jupyter_place: Place) -> Iterator[Place]:
 def start_over(place: Place) -> None:
     """End the kernels, and remove what the test did."""
     end_kernels(place)
-    shutil.rmtree(place.work, ignore_errors=True)
-    place.work.mkdir(parents=True)  # JupyterLab stands in it
+    for folder in place.work.iterdir():  # and not the folder around them: JupyterLab stands in it
+        shutil.rmtree(folder)
     shutil.rmtree(place.state / "opened", ignore_errors=True)
     place.progress.unlink(missing_ok=True)
 
@@ -96,7 +96,9 @@ def end_kernels(place: Place) -> None:
 class Notebook:
     """A lab on a page, its kernel ready."""
 
-    def __init__(self, browser: Browser, place: Place, lab: str, width: int, height: int) -> None:
+    def __init__(
+        self, browser: Browser, place: Place, lab: str = "00", *, width: int = 1280, height: int = 900
+    ) -> None:
         context = browser.new_context(viewport={"width": width, "height": height}, device_scale_factor=2)
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         context.set_default_timeout(1000 * WAIT_S)
@@ -117,7 +119,7 @@ class Notebook:
 
     def wait_for_kernel(self) -> None:
         """Until the kernel is idle. Earlier, a click may meet a dialog."""
-        self.page.locator(".jp-NotebookPanel:visible .jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
+        self.page.get_by_text("From VM to Kubernetes | Idle").wait_for(state="attached")
 
     def fold_sidebar(self) -> None:
         """The list of files goes; it would take half of a narrow window."""
@@ -200,7 +202,7 @@ def open_notebook(browser: Browser, place: Place, request: pytest.FixtureRequest
     opened: list[Notebook] = []
 
     def open_it(lab: str = "00", *, width: int = 1280, height: int = 900) -> Notebook:
-        opened.append(Notebook(browser, place, lab, width, height))
+        opened.append(Notebook(browser, place, lab, width=width, height=height))
         return opened[-1]
 
     yield open_it
