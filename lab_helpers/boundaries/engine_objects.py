@@ -279,9 +279,11 @@ def sort_out(place: Place, client: docker.DockerClient) -> Sorted:
     with_ours = {name for thing in ours for name in thing.volumes}
     others = [thing for thing in others if not (thing.nameless and thing.id in with_ours)]  # they go together
     running = {thing.image for thing in things if thing.sort == "container" and thing not in ours}
-    needed = running | {i.id for i in images.values() if i.cached or not_ours(i) or LABEL not in i.labels}
-    needed |= {i.image if i.names else i.id for i in images.values() if i.kept}  # its other names may go
-    needed = _with_ancestors(needed, images)
+    needed = _with_ancestors(
+        running | {i.id for i in images.values() if i.cached or not_ours(i) or LABEL not in i.labels}, images
+    )
+    kept = _with_ancestors((image.id for image in images.values() if image.kept), images)
+    needed |= {identity for identity in kept if not images[identity].names}  # of the others, the names may go
     parents = {image.image for image in images.values()}
     for image in images.values():
         tags = [Thing("tag", tag, (tag,), labels=image.labels, created=image.created) for tag in image.names]
