@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from lab_helpers.boundaries import guest as module
-from lab_helpers.boundaries.guest import Guest
-from lab_helpers.core.errors import ToolError, WaitTimeoutError
+from lab_helpers.boundaries.guest import Guest, QemuEndedError
+from lab_helpers.core.errors import WaitTimeoutError
 from lab_helpers.core.processes import ProcessId
 from lab_helpers.core.waiting import wait_for
 from lab_helpers.tools.guest_agent import GuestAgent
@@ -121,5 +121,5 @@ def test_a_qemu_that_ends_meanwhile_is_told_at_once(folder: Path, door: Door) ->
         guest = starting(folder, door, ProcessId(process.pid, psutil.Process(process.pid).create_time()))
         process.kill()
         process.wait()
-        with pytest.raises(ToolError, match="has ended"):
+        with pytest.raises(QemuEndedError):
             guest.wait_until_ready(timeout_s=600)

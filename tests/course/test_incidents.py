@@ -12,7 +12,7 @@ from lab_helpers.core.settings import Place
 from lab_helpers.course import incidents
 from lab_helpers.course.build import build
 from lab_helpers.course.declare import Lab
-from lab_helpers.course.engine import check_task, load_lab, next_hint
+from lab_helpers.course.engine import check_task, hints_for, load_lab, next_hint
 from lab_helpers.course.incidents import FaultlessError, Started, read_report
 from lab_helpers.course.near import with_near_miss
 from lab_helpers.course.oncall import OnCall
@@ -74,8 +74,8 @@ def test_the_outcome_is_what_counts_and_then_it_is_told_what_it_was(place: Place
     broken = look(place)
     assert (broken.outcome, broken.state, broken.points) == (Outcome.NOT_YET, "absent:gone", 1)
     assert not any("removed the file" in c.evidence.saw for c in broken.criteria if c.evidence)
-    hints = [next_hint(place, LAB, "incident", world_for=TOY).text for _ in range(2)]
-    assert hints == ["Look for the file.", "Write it anew."], "first what the state tells, then what the fault does"
+    hints = hints_for(duty(place).task, broken)
+    assert hints == ("Look for the file.", "Write it anew."), "first what the state tells, then what the fault does"
 
     service(place).write_text("hello\n")
     assert look(place).state == "no-wall"

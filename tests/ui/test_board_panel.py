@@ -10,6 +10,7 @@ import pytest
 
 from lab_helpers.core.settings import CHECKOUT, Place
 from lab_helpers.core.waiting import wait_for
+from lab_helpers.course.engine import load_lab
 from lab_helpers.course.progress import record_verdict
 from lab_helpers.course.verdict import CriterionResult, Evidence, Outcome, Verdict
 from lab_helpers.ui.board import Board, LabRow
@@ -55,11 +56,11 @@ class Table(HTMLParser):
 
 
 def test_the_table_says_what_the_text_says(place: Place) -> None:
-    panel = BoardPanel(place)
+    panel, minutes = BoardPanel(place), load_lab(place, "00").minutes
     table = Table(panel.widget.value)
     assert panel.text.splitlines()[0] == f"From VM to Kubernetes: {table.caption}"
     assert table.cells[:4] == ["Lab", "Tasks", "Points", "Time"]
-    assert table.cells[4:8] == ["▸ 00 Start here (next)", "0 of 2", "0 of 5", "10 min planned"]
+    assert table.cells[4:8] == ["▸ 00 Start here (next)", "0 of 2", "0 of 5", f"{minutes} min planned"]
     assert table.scopes[:4] == ["col"] * 4
     assert set(table.scopes[4:]) == {"row"}
     assert panel.text.splitlines()[-1] == "Next: lab open 00-start"
