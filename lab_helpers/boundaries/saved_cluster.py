@@ -33,6 +33,7 @@ GIVEN = {("serviceaccounts", "default"), ("configmaps", "kube-root-ca.crt"), ("s
 """What every namespace has; the Service is in the namespace default."""
 OWN_FIELDS = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink")
 """What the cluster writes into an object's metadata."""
+READY_S = 60
 GONE_S = 30
 ROLLOUT_S = 90
 
@@ -75,8 +76,7 @@ def save(place: Place, name: str, folder: Path) -> None:
     if name not in cluster_names():
         return
     cluster = Cluster.load(place, name)
-    if lacks := cluster.not_ready():
-        raise LabError(f"The cluster {name} is not ready, so it cannot be saved.", why="; ".join(lacks))
+    cluster.wait_until_ready(timeout_s=READY_S)  # its DNS may still start, and who comes back needs it
     api = cluster.api()
     _refuse_claims(api)
     kinds = _kinds(api)
