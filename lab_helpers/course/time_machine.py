@@ -27,7 +27,7 @@ from lab_helpers.core.events import Note, Progress, Tell, silent
 from lab_helpers.core.settings import UNRECORDED, Place
 from lab_helpers.core.store import locked, write_atomic
 from lab_helpers.core.waiting import wait_for
-from lab_helpers.course import saved_states
+from lab_helpers.course import incidents, saved_states
 from lab_helpers.course.declare import Lab
 from lab_helpers.course.engine import check_task, find_task, load_lab, prepare
 from lab_helpers.course.lesson import Lesson, Section, read_lesson
@@ -131,6 +131,7 @@ class _Journey:
 
     def go(self, *, use_saved: bool) -> Arrival:
         began = time.monotonic()
+        incidents.forget(self.place, self.lab.name)
         way: Literal["saved", "solved", "fresh"] = "fresh"
         if not self.sections:
             self._clear()

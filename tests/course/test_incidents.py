@@ -17,6 +17,7 @@ from lab_helpers.course.incidents import FaultlessError, Started, read_report
 from lab_helpers.course.near import with_near_miss
 from lab_helpers.course.oncall import OnCall
 from lab_helpers.course.prove import prove
+from lab_helpers.course.time_machine import goto
 from lab_helpers.course.verdict import Outcome, Verdict
 from lab_helpers.course.workspace import clean_all, reset
 from tests.course.toy import RULES
@@ -115,7 +116,7 @@ def test_there_is_one_incident_at_a_time_in_a_place(place: Place) -> None:
     assert look(place).state == "not-broken", "an incident of another lab is none here"
 
 
-def test_it_is_taken_back_by_undo_reset_and_clean(place: Place) -> None:
+def test_it_is_taken_back_by_undo_reset_goto_and_clean(place: Place) -> None:
     build(place, rules=RULES)
     assert incidents.undo(place, LAB, world_for=TOY) is None
     break_lab(place, seed_of(place, "mute"))
@@ -128,6 +129,9 @@ def test_it_is_taken_back_by_undo_reset_and_clean(place: Place) -> None:
     reset(place, "01", world_for=TOY)
     assert read_report(place), "another lab's reset leaves it alone"
     reset(place, LAB, world_for=TOY)
+    assert read_report(place) is None
+    break_lab(place, 1)
+    goto(place, LAB, "incident", before=True, rules=RULES)
     assert read_report(place) is None
     break_lab(place, 1)
     clean_all(place, world_for=TOY)
