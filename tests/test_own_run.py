@@ -73,6 +73,7 @@ def test_what_a_killed_run_left_goes_and_a_run_that_goes_on_is_left_alone(tmp_pa
 
 
 @pytest.mark.live
+@pytest.mark.engine
 @pytest.mark.full
 def test_what_it_left_in_the_engine_is_known_by_its_name_and_time() -> None:
     with own_engine() as engine, engine.client() as client:

@@ -72,6 +72,7 @@ def boot_id(seen: BoundaryMap, box: Box) -> str:
     return kernel.boot_id
 
 
+@pytest.mark.engine
 def test_each_box_is_on_the_kernel_that_its_boot_id_says(vm: Vm, guest: Guest, start: Start) -> None:
     name, one = start(mem_limit="64m")
     paused, other = start()

@@ -23,7 +23,7 @@ from lab_helpers.images.guest_image import GuestImage
 from lab_helpers.images.node_image import find_node_image
 from lab_helpers.tools.engine import find_engine
 
-pytestmark = [pytest.mark.live, pytest.mark.full]
+pytestmark = [pytest.mark.live, pytest.mark.engine, pytest.mark.full]
 
 
 def go(place: Place, lab: str, task: str, *, way: str, before: bool = False, said: str = "") -> Arrival:

@@ -148,6 +148,7 @@ def engine(here: Place) -> Engine:
 
 
 @pytest.mark.live
+@pytest.mark.engine
 def test_only_the_container_that_went_down_with_its_engine_comes_back(here: Place, engine: Engine) -> None:
     names = {kind: f"lab-test-{kind}-{os.getpid()}" for kind in ("lost", "stopped", "ended", "runs")}
     with engine.client() as client:

@@ -93,6 +93,7 @@ def children(process: psutil.Process) -> list[psutil.Process]:
 @pytest.mark.full
 @pytest.mark.parametrize("how", ["in order", "killed", "power cut"])
 @pytest.mark.parametrize("recorded", [True, False])
+@pytest.mark.engine
 def test_what_ran_when_the_engine_went_away_comes_back(own: tuple[Place, Daemon], how: str, recorded: bool) -> None:
     place, daemon = own
     with Engine(daemon.address, "", plain=False).client() as client:
@@ -145,6 +146,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 @pytest.mark.live
 @pytest.mark.full
+@pytest.mark.engine
 def test_a_cluster_that_went_down_with_its_engine_comes_back(place: Place) -> None:
     lab = Lab("05-toy", title="A toy", minutes=5, clusters=(CLUSTER,))
     cluster = Cluster.create(place, CLUSTER, workers=1)

@@ -65,6 +65,7 @@ def test_the_guest_s_pinboard_stamps_with_the_guest_s_kernel(shared_place: Place
     assert served(world, "no-such-vm") == []
 
 
+@pytest.mark.engine
 def test_a_container_s_pinboard_stamps_with_the_engine_s_kernel(here: Place) -> None:
     engine = find_engine()
     if engine is None or find_base_image(engine) is None:
@@ -103,6 +104,7 @@ def takes_a_pin(found: Served) -> bool:
 
 
 @pytest.mark.full
+@pytest.mark.engine
 def test_the_whole_journey_through_a_cluster(here: Place, tmp_path: Path) -> None:
     """Lab 05 as far as its Deployment: the check stamps, the pin is carried into a pod, and that pod stamps then."""
     engine = find_engine()

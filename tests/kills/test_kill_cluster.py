@@ -14,7 +14,7 @@ from tests.fakes.own_engine import machines_engine
 from tests.kills.conftest import seeds
 from tests.kills.scene import Murder, Scene
 
-pytestmark = [pytest.mark.live, pytest.mark.full]
+pytestmark = [pytest.mark.live, pytest.mark.engine, pytest.mark.full]
 
 LAB = "05-kubernetes"
 WAYS = (

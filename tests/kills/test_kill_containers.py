@@ -14,7 +14,7 @@ from lab_helpers.tools.engine import Engine
 from tests.kills.conftest import seeds
 from tests.kills.scene import Murder, Scene
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.engine]
 
 Own = tuple[Place, Daemon]
 LAB = "02-containers"
