@@ -20,6 +20,8 @@ class FakeQmp:
         self.status = "prelaunch"
         self.jobs: dict[str, dict[str, Any]] = {}
         self.clients: list[socket.socket] = []
+        self.listeners: list[socket.socket] = []
+        """The clients that hear of events: those that have negotiated, as with QEMU."""
         self.servers = [socket.socket(socket.AF_UNIX) for _ in paths]
         for server, path in zip(self.servers, paths, strict=True):
             server.bind(str(path))
@@ -45,6 +47,8 @@ class FakeQmp:
                 for message in self._messages(client):
                     self._answer(client, message)
             self.clients.remove(client)
+            if client in self.listeners:
+                self.listeners.remove(client)
 
     @staticmethod
     def _messages(client: socket.socket) -> Iterator[dict[str, Any]]:
@@ -80,6 +84,8 @@ class FakeQmp:
         if command == "job-dismiss":
             self.jobs.pop(arguments["id"])
             known[command] = {}
+        if command == "qmp_capabilities":
+            self.listeners.append(client)
         if command in known:
             self._send(client, {"return": known[command], **tag})
         else:
@@ -87,7 +93,7 @@ class FakeQmp:
             self._send(client, {"error": error, **tag})
         event = {"cont": "RESUME", "stop": "STOP", "quit": "SHUTDOWN"}.get(command)
         if event:
-            for other in list(self.clients):
+            for other in list(self.listeners):
                 with contextlib.suppress(OSError):  # it has just left
                     self._send(other, {"timestamp": {"seconds": 0, "microseconds": 0}, "event": event, "data": {}})
         if command == "quit":
