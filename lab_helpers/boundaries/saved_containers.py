@@ -337,6 +337,10 @@ def creation(facts: Facts, new_ids: Mapping[str, str]) -> Facts:
     if str(config["HostConfig"].get("NetworkMode", "")).startswith(("container:", "host")):
         config.pop("Hostname", None)  # the other one's
     config.pop("MacAddress", None)
+    chosen = facts["NetworkSettings"].get("Ports") or {}  # where the engine chose a port, it is that one again
+    for inside, ways in (config["HostConfig"].get("PortBindings") or {}).items():
+        if any(way.get("HostPort") in ("", "0", None) for way in ways or ()) and chosen.get(inside):
+            config["HostConfig"]["PortBindings"][inside] = chosen[inside]
     mode = facts["HostConfig"].get("NetworkMode")
     endpoint = facts["NetworkSettings"]["Networks"].get(mode)
     if endpoint and mode not in ("bridge", "host", "none"):
