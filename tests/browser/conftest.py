@@ -28,7 +28,7 @@ from lab_helpers.ui.jupyter import open_course, stop_jupyter
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-WAIT_S = float(os.environ.get("LAB_WAIT", "60"))
+WAIT_S = 60.0
 """How long a test waits for something to appear, in seconds: both cores may be busy with something else."""
 
 
