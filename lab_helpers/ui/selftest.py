@@ -98,6 +98,7 @@ def rows(place: Place, *, full: bool) -> tuple[Row, Row]:
         tests("unit and contract", "not live and not browser and not full", NO_ENGINE),
         Stage("pinboard", (*pytest, "labs/pinboard/tests"), counts=True),
         tests("live", "live and not browser and not engine and not full", NO_ENGINE),
+        tests("browser", "browser and not engine and not full", NO_ENGINE),
         prove("prove", engine=False),
     ]
     within = [
@@ -106,8 +107,7 @@ def rows(place: Place, *, full: bool) -> tuple[Row, Row]:
         Stage("mypy", (sys.executable, "-m", "mypy")),
         Stage("imports", (tool + "lint-imports",)),
         Stage("notebooks are of today", (*lab, "build", "--check")),
-        tests("browser", "browser and not full"),
-        tests("engine", "live and engine and not browser and not full"),
+        tests("engine", "engine and not full"),
         prove("prove with the engine", engine=True),
     ]
     if full:

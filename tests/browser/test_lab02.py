@@ -17,7 +17,7 @@ from lab_helpers.images.base_image import BASE
 from lab_helpers.tools.engine import find_engine
 from tests.browser.conftest import Notebook
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.engine]
 
 LAB = "02-containers"
 Open = Callable[..., Notebook]
