@@ -6,6 +6,7 @@ is written before anything is broken, and counts once the fault was seen to show
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -131,8 +132,9 @@ def start(world: World, on_call: OnCall, incident: Incident, *, seed: int, tell:
         journal.write(place.journal, source, "break", by="lab", incident=incident.id, seed=seed, token=report.token)
         _write(place, report)
     except BaseException:
-        on_call.end(world, facts)
-        forget(place)
+        with contextlib.suppress(LabError):  # then the report stays, and `lab break --undo` tries once more
+            on_call.end(world, facts)
+            forget(place)
         raise
     return report
 

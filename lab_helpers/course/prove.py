@@ -190,16 +190,17 @@ class _Prover:
             verdict = self._look(task)
             if verdict.outcome is not Outcome.NOT_YET:
                 self._miss("reset", f"after the reset the check says {verdict.outcome}", task, verdict)
+        # As for somebody who has not been here before: what a hint says depends on what was tried.
+        self.place.progress.unlink(missing_ok=True)
         self._step("second run, by nbval", typical_s=self._cells_s)
-        stored = {task: len(self._stored(task)) for task in self.lab.tasks}
         code = [(position, cell) for position, cell in enumerate(self.lesson.cells) if cell.is_code]
         for failure in nbval_run.compare(self.place, self.lab.name, self.rules):
             position, cell = code[min(failure.number, len(code) - 1)]
             task = next((s.task for s in self.lesson.sections() if position in s.cells), "")
             what = f"the second run of the cell `{cell.first_line}` is not like the reference"
             self._miss("nbval", what, task if task in self.lab.tasks else "", failure.said)
-        for task, count in stored.items():
-            self._has_passed(task, count, "nbval", "in the second run")
+        for task in self.lab.tasks:
+            self._has_passed(task, 0, "nbval", "in the second run")
 
     def _left_over(self, before: strays.Files, spare: set[int]) -> None:
         """Clean up as the learner would; then nothing is there that was not there before."""

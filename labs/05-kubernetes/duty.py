@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -44,8 +43,8 @@ def begin(world: World) -> Facts:
     return {
         "cluster": found.api.name,
         "namespace": workload.namespace,
-        "deployment": _as_written(workload.deployment),
-        "service": _as_written(service.service),
+        "deployment": _as_written(workload.deployment, "apps/v1", "Deployment"),
+        "service": _as_written(service.service, "v1", "Service"),
         "dns": int(coredns["spec"]["replicas"]) if coredns else 0,
         "nodes": {
             node["metadata"]["name"]: {
@@ -65,9 +64,9 @@ def _too_early(saw: str) -> LabError:
     )
 
 
-def _as_written(found: Object) -> Object:
-    """The object as one would write it."""
-    item: Object = json.loads(json.dumps(found))
+def _as_written(found: Object, version: str, kind: str) -> Object:
+    """The object as one would write it. In a list, objects do not say of what kind they are."""
+    item: Object = {"apiVersion": version, "kind": kind, **json.loads(json.dumps(found))}
     for key in ADDED:
         item["metadata"].pop(key, None)
     item["metadata"].get("annotations", {}).pop(KEPT_AS, None)
@@ -170,6 +169,6 @@ def rescue(world: World, facts: Facts) -> None:
 
 
 def end(world: World, facts: Facts) -> None:
-    """The incident is taken away; when the cluster is gone or off, it went with it."""
-    with contextlib.suppress(LabError):
+    """The incident is taken away; when the cluster is gone, off or silent, it went with it."""
+    if find_cluster(world).api is not None:
         rescue(world, facts)
