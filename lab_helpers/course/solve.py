@@ -25,16 +25,20 @@ def solve(
     rules = rules or Rules()
     lab = load_lab(place, lab)
     lesson = read_lesson(place.labs / lab.name / "lab.md")
-    sections = lesson.sections()
     last = len(lesson.cells) - 1
     if task is not None:
         find_task(lab, task)
-        last = next((section.check for section in sections if section.task == task), last)
-        sections = tuple(section for section in sections if section.check <= last)
+        last = next((section.check for section in lesson.sections() if section.task == task), last)
     open_lab(place, lab, tell)
+    verdicts: list[Verdict] = []
+
+    def judge(section: Section) -> None:
+        """Where its check stands: a later step may rightly undo what this one was about."""
+        verdicts.append(check_task(place, lab, section.task, world_for=rules.world_for))
+
     with environment(place, rules.kernel):
-        run_solution(place, lab, lesson, last, tell, rules)
-        return [check_task(place, lab, s.task, record=False, world_for=rules.world_for) for s in sections]
+        run_solution(place, lab, lesson, last, tell, rules, arrived=judge)
+    return verdicts
 
 
 def run_solution(
@@ -45,21 +49,21 @@ def run_solution(
     tell: Tell,
     rules: Rules,
     *,
-    arrived: Callable[[Section], None] | None = None,
+    arrived: Callable[[Section], None],
 ) -> None:
     """Run the cells of the solution up to the place `last` in a kernel like the learner's, in `environment`.
 
-    With `arrived` the cells that only check are passed over, and it is called in their place; what it raises, stops
-    all. Raises CellError, with what it put out, for the first cell that fails.
+    The cells that only check are passed over, and `arrived` is called in their place; what it raises, stops all.
+    Raises CellError, with what it put out, for the first cell that fails.
     """
-    stops = {section.check: section for section in lesson.sections()} if arrived else {}
+    stops = {section.check: section for section in lesson.sections()}
     code = [position for position in range(last + 1) if lesson.cells[position].is_code]
     with Runner(place, lab.name, lesson, rules) as runner:
         for done, position in enumerate(code):
             cell = lesson.cells[position]
             tell(Progress(f"{lab.name}: {cell.first_line}", done, len(code), "cells"))
-            if not (arrived and len(cell.checks) == len(cell.source.splitlines())):
+            if len(cell.checks) != len(cell.source.splitlines()):
                 runner.run(position)
-            if arrived and position in stops:
+            if position in stops:
                 arrived(stops[position])
         tell(Progress(f"{lab.name}: solved", len(code), len(code), "cells"))

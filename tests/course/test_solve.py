@@ -49,6 +49,17 @@ def test_it_runs_up_to_the_task_and_leaves_the_notebook_alone(tmp_path: Path, mo
     assert [v.task for v in solve(place, "01", rules=RULES) if v.passed] == ["greet", "count"], "it can be run again"
 
 
+def test_a_task_is_judged_where_its_check_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a later task rightly undoes was done all the same."""
+    lesson = GOOD_LESSON.replace("!wc -l < lines.txt > count.txt", "!rm greeting.txt; wc -l < lines.txt > count.txt")
+    assert lesson != GOOD_LESSON
+    place = checkout(tmp_path, monkeypatch, {"01-toy": (GOOD_TASKS, lesson)})
+    build(place, rules=RULES)
+    verdicts = solve(place, "01", rules=RULES)
+    assert [(v.task, v.passed) for v in verdicts] == [("greet", True), ("count", True)]
+    assert not check_task(place, "01", "greet", world_for=RULES.world_for).passed
+
+
 @pytest.mark.parametrize(
     ("greeting", "said"),
     [
