@@ -107,7 +107,8 @@ def rows(place: Place, *, full: bool) -> tuple[Row, Row]:
         Stage("mypy", (sys.executable, "-m", "mypy")),
         Stage("imports", (tool + "lint-imports",)),
         Stage("notebooks are of today", (*lab, "build", "--check")),
-        tests("engine", "engine and not full"),
+        tests("engine", "live and engine and not browser and not full"),
+        tests("browser with the engine", "browser and engine and not full"),
         prove("prove with the engine", engine=True),
     ]
     if full:

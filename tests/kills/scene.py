@@ -322,6 +322,7 @@ def _is(process: psutil.Process, victim: str) -> bool:
         case "qemu":
             return Path(process.exe()).name.startswith("qemu-system-")
         case "build":  # the docker command that sends the folder and waits for the image
-            return Path(words[0]).name == "docker" and "build" in words  # and not the wrapper around it
+            program = Path(words[0]).name if words else ""  # one that ends has no words any more
+            return program == "docker" and "build" in words  # and not the wrapper around it
         case _:
             return process.name() == victim
