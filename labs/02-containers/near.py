@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 from collections.abc import Iterator
 
@@ -22,6 +23,7 @@ from .same_kernel import FILE, answers_of
 
 NEAR = "pinboard-near-miss"
 PUBLISHED = ("-p", f"127.0.0.1:{HOST_PORT}:{CONTAINER_PORT}")
+PUBLIC = f"{HOST_PORT}:{CONTAINER_PORT}"
 
 
 def _the(world: World, name: str) -> Container:
@@ -174,11 +176,24 @@ def patched(world: World) -> Iterator[None]:
 
 def open_to_all(world: World) -> Iterator[None]:
     """Published on another address than the loopback's, too: the bridge's, so that no network around sees it."""
-    gateway = docker(world, "network", "inspect", "bridge", "-f", "{{range .IPAM.Config}}{{.Gateway}} {{end}}").split()
-    address = gateway[0] if gateway and is_free(gateway[0], HOST_PORT) else "0.0.0.0"  # noqa: S104
-    with _in_place_of(world, "pinboard", *PUBLISHED, "-p", f"{address}:{HOST_PORT}:{CONTAINER_PORT}", IMAGE):
+    address = _bridge_address(world)
+    ports = (*PUBLISHED, "-p", f"{address}:{HOST_PORT}:{CONTAINER_PORT}") if address else ("-p", PUBLIC)
+    with _in_place_of(world, "pinboard", *ports, IMAGE):
         _wait_for_pinboard(world)
         yield
+
+
+def _bridge_address(world: World) -> str:
+    """The host's own address in the engine's network, if it can be listened on; an engine in a VM has it there.
+
+    An engine that has made its bridge itself tells only the network, and takes the first address of it.
+    """
+    told = docker(world, "network", "inspect", "bridge", "-f", "{{range .IPAM.Config}}{{.Gateway}} {{.Subnet}} {{end}}")
+    for word in told.split():
+        first = ipaddress.ip_network(word)[1] if "/" in word else word
+        if ":" not in str(first) and is_free(str(first), HOST_PORT):
+            return str(first)
+    return ""
 
 
 # -- limits
