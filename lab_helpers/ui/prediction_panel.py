@@ -6,6 +6,7 @@ all show the same one.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,7 @@ def comparison_html(question: Prediction, locked: str | None, truth: Truth) -> s
     return frame(f"<b>{escape(title)}</b>", body, COLOURS[Outcome.NOT_YET if surprise else Outcome.PASSED])
 
 
-class _LockPanel:
+class _LockPanel(ABC):
     """Choices to pick from, and a button that locks the choice for good."""
 
     button = "Lock my prediction"
@@ -107,11 +108,13 @@ class _LockPanel:
             self._done.value = self._html(locked)
             self.widget.children = (self._done,)
 
+    @abstractmethod
     def _text(self, locked: str | None) -> str:
-        raise NotImplementedError
+        """The text twin."""
 
+    @abstractmethod
     def _html(self, locked: str) -> str:
-        raise NotImplementedError
+        """What stands there once it is locked."""
 
 
 class PredictionPanel(_LockPanel):
