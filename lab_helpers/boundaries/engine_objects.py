@@ -261,7 +261,7 @@ def sort_out(place: Place, client: docker.DockerClient) -> Sorted:
     known = _known(place, client, things)
     images = {thing.id: thing for thing in things if thing.sort == "image"}
 
-    def not_ours(thing: Thing) -> bool:
+    def foreign(thing: Thing) -> bool:
         return known.holds(thing) or made_elsewhere(place, thing.labels)
 
     ours: list[Thing] = []
@@ -270,7 +270,7 @@ def sort_out(place: Place, client: docker.DockerClient) -> Sorted:
     for thing in things:
         if thing.sort == "image" or CLUSTER_LABEL in thing.labels:
             continue
-        if not_ours(thing):
+        if foreign(thing):
             older.append(thing)
         elif thing.reserved or _from_the_course(thing, images):
             ours.append(thing)
@@ -280,7 +280,7 @@ def sort_out(place: Place, client: docker.DockerClient) -> Sorted:
     others = [thing for thing in others if not (thing.nameless and thing.id in with_ours)]  # they go together
     running = {thing.image for thing in things if thing.sort == "container" and thing not in ours}
     needed = _with_ancestors(
-        running | {i.id for i in images.values() if i.cached or not_ours(i) or LABEL not in i.labels}, images
+        running | {i.id for i in images.values() if i.cached or foreign(i) or LABEL not in i.labels}, images
     )
     kept = _with_ancestors((image.id for image in images.values() if image.kept), images)
     needed |= {identity for identity in kept if not images[identity].names}  # of the others, the names may go
@@ -290,10 +290,10 @@ def sort_out(place: Place, client: docker.DockerClient) -> Sorted:
         if image.id not in needed:
             ours.append(image)
             continue
-        older += [tag for tag in tags if not_ours(tag)]
-        ours += [tag for tag in tags if tag.reserved and not not_ours(tag)]
+        older += [tag for tag in tags if foreign(tag)]
+        ours += [tag for tag in tags if tag.reserved and not foreign(tag)]
         hidden = (
-            not_ours(image) or image.cached or image.kept or LABEL in image.labels or (not tags and image.id in parents)
+            foreign(image) or image.cached or image.kept or LABEL in image.labels or (not tags and image.id in parents)
         )
         theirs = tuple(tag.id for tag in tags if not tag.reserved)
         if not hidden and (theirs or not tags):

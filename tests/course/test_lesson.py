@@ -181,6 +181,19 @@ def test_text_that_is_no_lesson_is_told_in_a_sentence(place: Place) -> None:
 CHECK = '```{code-cell}\ncheck("greet")\n```\n'
 
 
+def linted(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    good: tuple[str, str],
+    changes: tuple[tuple[str, str] | None, tuple[str, str] | None],
+) -> list[str]:
+    """What the lint says of a good lab's tasks.py and lesson after these changes, each an old text and a new one."""
+    tasks, lesson = (text.replace(*change) if change else text for text, change in zip(good, changes, strict=True))
+    assert (tasks, lesson) != good
+    place = checkout(tmp_path, monkeypatch, {"01-toy": (tasks, lesson)})
+    return lint(load_lab(place, "01"), read_lesson(place.labs / "01-toy" / "lab.md"))
+
+
 @pytest.mark.parametrize(
     ("tasks", "lesson", "complaint"),
     [
@@ -208,11 +221,7 @@ def test_the_lint(
     lesson: tuple[str, str] | None,
     complaint: str,
 ) -> None:
-    changed_tasks = GOOD_TASKS.replace(*tasks) if tasks else GOOD_TASKS
-    changed_lesson = GOOD_LESSON.replace(*lesson) if lesson else GOOD_LESSON
-    assert (changed_tasks, changed_lesson) != (GOOD_TASKS, GOOD_LESSON)
-    place = checkout(tmp_path, monkeypatch, {"01-toy": (changed_tasks, changed_lesson)})
-    complaints = lint(load_lab(place, "01"), read_lesson(place.labs / "01-toy" / "lab.md"))
+    complaints = linted(tmp_path, monkeypatch, (GOOD_TASKS, GOOD_LESSON), (tasks, lesson))
     assert [one for one in complaints if complaint in one], complaints
 
 
@@ -292,11 +301,7 @@ def test_the_lint_of_questions(
     lesson: tuple[str, str] | None,
     complaint: str,
 ) -> None:
-    changed_tasks = ASKING_TASKS.replace(*tasks) if tasks else ASKING_TASKS
-    changed_lesson = ASKING_LESSON.replace(*lesson) if lesson else ASKING_LESSON
-    assert (changed_tasks, changed_lesson) != (ASKING_TASKS, ASKING_LESSON)
-    place = checkout(tmp_path, monkeypatch, {"01-toy": (changed_tasks, changed_lesson)})
-    complaints = lint(load_lab(place, "01"), read_lesson(place.labs / "01-toy" / "lab.md"))
+    complaints = linted(tmp_path, monkeypatch, (ASKING_TASKS, ASKING_LESSON), (tasks, lesson))
     if complaint:
         assert [one for one in complaints if complaint in one], complaints
     else:
